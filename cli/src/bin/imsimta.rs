@@ -1,0 +1,2 @@
+//! The `imsimta` command.
+fn main() {}

@@ -1,0 +1,171 @@
+//! One kind of message for every language: a numbered, labelled, helpful report.
+//!
+//! A [`Diagnostic`] names its code (`M014`), says what is wrong in one sentence, points at the words, and
+//! tells how to mend it. [`Diagnostic::render`] draws the source line with the word underlined.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::source::{Sources, Span};
+
+/// How bad it is. A configuration with an [`Severity::Error`] does not load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Loads, but probably does not do what was meant.
+    Warning,
+    /// Does not load.
+    Error,
+}
+
+/// A place that a diagnostic points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The words.
+    pub span: Span,
+    /// What to say of them; may be empty.
+    pub text: String,
+}
+
+/// One report about a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Stable number, a letter for the language and three digits.
+    pub code: &'static str,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// The first label is the place; others give context.
+    pub labels: Vec<Label>,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at `span`.
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, span, message)
+    }
+
+    /// A warning at `span`.
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, span, message)
+    }
+
+    /// A note at `span`.
+    pub fn note(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, span, message)
+    }
+
+    fn new(severity: Severity, code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        let labels = vec![Label { span, text: String::new() }];
+        Diagnostic { severity, code, message: message.into(), labels, help: None }
+    }
+
+    /// Says something of the main place.
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        self.labels[0].text = text.into();
+        self
+    }
+
+    /// Points at a second place.
+    pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Says how to mend it.
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// The main place.
+    pub fn span(&self) -> Span {
+        self.labels[0].span
+    }
+
+    /// Draws the message with the source lines, coloured where `colour` says so.
+    pub fn render(&self, sources: &Sources, colour: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
+        for (n, label) in self.labels.iter().enumerate() {
+            let Some(file) = sources.file(label.span.file) else { continue };
+            if self.labels[..n].iter().any(|l| l.span.file == label.span.file) {
+                continue; // drawn with the first label of that file
+            }
+            let mut snippet = Snippet::source(&*file.text).path(&*file.name);
+            for (m, l) in self.labels.iter().enumerate().filter(|(_, l)| l.span.file == label.span.file) {
+                let len = file.text.len();
+                let range = (l.span.start as usize).min(len)..(l.span.end as usize).min(len);
+                let kind = if m == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                snippet = snippet.annotation(kind.span(range).label(&*l.text));
+            }
+            group = group.element(snippet);
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    /// The machine-readable form that `--json` tools print.
+    pub fn to_json<'a>(&'a self, sources: &'a Sources) -> JsonDiagnostic<'a> {
+        let place = sources.place(self.span());
+        JsonDiagnostic {
+            severity: self.severity,
+            code: self.code,
+            message: &self.message,
+            file: place.file,
+            line: place.line,
+            column: place.column,
+            word: sources.text(self.span()),
+            help: self.help.as_deref(),
+        }
+    }
+}
+
+/// A diagnostic as `--json` prints it.
+#[derive(Debug, serde::Serialize)]
+pub struct JsonDiagnostic<'a> {
+    severity: Severity,
+    code: &'static str,
+    message: &'a str,
+    file: &'a str,
+    line: usize,
+    column: usize,
+    word: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+/// Whether any of them keeps the configuration from loading.
+pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|d| d.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_the_word_underlined() {
+        let mut sources = Sources::new();
+        let file = sources.add("mappings", "T\n\n  foo  $[bad\n");
+        let d = Diagnostic::error("M003", Span::new(file, 10, 15), "`$[` is not closed")
+            .label("opened here")
+            .help("write `]` after the argument");
+        let text = d.render(&sources, false);
+        assert!(text.contains("error[M003]: `$[` is not closed"), "{text}");
+        assert!(text.contains("mappings:3:8"), "{text}");
+        assert!(text.contains("^^^^^ opened here"), "{text}");
+        assert!(text.contains("help: write `]`"), "{text}");
+    }
+}
