@@ -1,0 +1,6 @@
+//! SMTP: the server's protocol machine and session, and the client.
+
+pub mod client;
+pub mod command;
+pub mod protocol;
+pub mod wire;
