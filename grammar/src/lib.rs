@@ -5,6 +5,8 @@
 //! Parsers never stop at the first error: they report all of them.
 
 pub mod diagnostic;
+pub mod lines;
+pub mod mapping;
 pub mod source;
 
 pub use diagnostic::{Diagnostic, Severity};
