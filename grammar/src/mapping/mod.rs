@@ -319,7 +319,7 @@ mod tests {
             (
                 "two errors in one entry",
                 "T\n\n  $[a-c $?x?\n",
-                &["P003", "T004"],
+                &["P003", "T005"],
             ),
         ];
         for (name, text, expected) in cases {

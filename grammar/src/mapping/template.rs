@@ -307,9 +307,8 @@ impl Scanner<'_, '_> {
     ) -> (Option<PartKind>, usize) {
         let Some(end) = find_unquoted(tail, close) else {
             let open = &self.text[pos..pos + len];
-            let code = if close == '?' { "T004" } else { "T001" };
             self.error(
-                code,
+                "T001",
                 pos..self.text.len(),
                 &format!("`{open}` is not closed"),
                 &format!("write `{close}` after its argument; a blank inside must be written `$ `"),
