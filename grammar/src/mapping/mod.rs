@@ -21,10 +21,13 @@ use crate::source::{FileId, Reader, Sources, Span};
 pub use pattern::{Class, Element, IpNet, parse_pattern};
 pub use template::{Case, Control, Part, PartKind, SequenceFormat, parse_template};
 
-#[derive(pest_derive::Parser)]
-#[grammar = "mapping/mapping.pest"]
 #[allow(missing_docs)]
-pub(crate) struct Grammar;
+mod syntax {
+    #[derive(pest_derive::Parser)]
+    #[grammar = "mapping/mapping.pest"]
+    pub(crate) struct Grammar;
+}
+pub(crate) use syntax::{Grammar, Rule};
 
 /// Longest pattern that the manual promises to accept; longer ones are accepted, too.
 pub const PATTERN_LIMIT: usize = 256;
