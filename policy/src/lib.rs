@@ -6,8 +6,14 @@
 //!
 //! The crate never learns what SMTP is: it sees probes, addresses, messages and facts.
 
+pub mod address;
 pub mod ask;
 pub mod machine;
+pub mod mapping;
+pub mod pattern;
+pub mod pattern_set;
+pub mod program;
+pub mod rewrite;
 pub mod trace;
 
 pub use ask::{Answer, Ask, Effect, Read};

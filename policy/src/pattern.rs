@@ -292,7 +292,7 @@ impl Pattern {
                             char_at(subject, pos as usize).filter(|&c| class.contains(c)).map(char::len_utf8),
                             *save,
                         ),
-                        Op::Back { field: n, save } if *n < field => {
+                        Op::Back { field: n, save } if u16::from(*n) < field => {
                             let (a, b) = slots[*n as usize];
                             let text = &folded[a as usize..b as usize];
                             (rest.starts_with(text).then_some(text.len()), *save)
