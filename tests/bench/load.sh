@@ -22,7 +22,8 @@
 #
 # Reading it: rates depend on the disk, whose syncs are timed just before each run ("sync ms"); compare only
 # within one table. CPU is that of the server's process tree alone, without smtp-source and smtp-sink, in
-# steps of a clock tick (10 ms) a process; it is the steadier figure.
+# steps of a clock tick (10 ms) a process; it is the steadier figure. The last columns divide a peer's rate and
+# its CPU by those of the first peer: a better peer has more of the one and less of the other.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -51,7 +52,7 @@ sluice_pid=
 
 # Starts a server with an empty queue; the one place that knows how Sluice is set up for a mode.
 start_sluice() {
-    local mode=$1 delivery=
+    local mode=$1 delivery=""
     rm -rf "$sluice_dir"
     mkdir -p "$sluice_dir/config"
     [ "$mode" = relay ] && delivery=" daemon [127.0.0.1] port $SINK_PORT"
@@ -97,7 +98,7 @@ postfix_data=$BENCH_DIR/postfix-data
 postfix_up=
 
 start_postfix() {
-    local mode=$1 restrictions= service
+    local mode=$1 restrictions="" service
     [ "$mode" = hold ] && restrictions=static:HOLD
     rm -rf "$postfix_etc" "$postfix_queue" "$postfix_data"
     mkdir -p "$postfix_etc" "$postfix_queue" "$postfix_data"
