@@ -101,7 +101,9 @@ pub(super) static FIELDS: [Field; 30] = [
     text!("ei", envelope_id, Word, Always, |o| o.envelope_id),
     text!("mi", message_id, Word, Always, |o| o.message_id),
     text!("us", username, Word, Always, |o| o.username),
-    text!("ss", source_system, System, Known, |o| o.connection.source_system()),
+    text!("ss", source_system, System, Known, |o| o
+        .connection
+        .source_system()),
     text!("se", sensitivity, Bare, Always, |o| o.sensitivity),
     text!("pr", priority, Bare, Always, |o| o.priority),
     text!("in", intermediate, Address, Always, |o| o.intermediate),
@@ -111,13 +113,22 @@ pub(super) static FIELDS: [Field; 30] = [
     Field {
         get: |record| {
             let text = &record.filter;
-            let end = text.char_indices().nth(FILTER_MAX).map_or(text.len(), |(at, _)| at);
+            let end = text
+                .char_indices()
+                .nth(FILTER_MAX)
+                .map_or(text.len(), |(at, _)| at);
             Value::Text(text.get(..end).unwrap_or(text))
         },
         ..text!("fl", filter, Quoted, Known, |o| o.filter)
     },
     Field {
-        get: |record| Value::Text(if matches!(record.code.action(), 'R' | 'K') { &record.reason } else { "" }),
+        get: |record| {
+            Value::Text(if matches!(record.code.action(), 'R' | 'K') {
+                &record.reason
+            } else {
+                ""
+            })
+        },
         ..text!("re", reason, Reason, Known, |o| o.reason)
     },
     text!("di", diagnostic, Diagnostic, Known, |o| o.diagnostics),

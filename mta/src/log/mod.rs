@@ -45,6 +45,6 @@ mod field;
 // pub mod file;
 pub mod options;
 pub mod probe;
-// pub mod read;
+pub mod read;
 pub mod record;
 pub mod write;

@@ -352,15 +352,25 @@ impl LogOptions {
     pub fn from_options<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<LogOptions, OptionError> {
         let find = |name: &str| {
             let lower = name.to_ascii_lowercase();
-            get(name).or_else(|| get(&lower)).or_else(|| get(&format!("mta.{lower}")))
+            get(name)
+                .or_else(|| get(&lower))
+                .or_else(|| get(&format!("mta.{lower}")))
         };
         let number = |name: &'static str, low: i64, high: i64| match find(name) {
             None => Ok(None),
             Some(text) => match text.trim().parse::<i64>() {
-                Err(_) => Err(OptionError::NotANumber { name, value: text.to_string(), low, high }),
-                Ok(value) if value < low || value > high => {
-                    Err(OptionError::OutOfRange { name, value, low, high })
-                }
+                Err(_) => Err(OptionError::NotANumber {
+                    name,
+                    value: text.to_string(),
+                    low,
+                    high,
+                }),
+                Ok(value) if value < low || value > high => Err(OptionError::OutOfRange {
+                    name,
+                    value,
+                    low,
+                    high,
+                }),
                 Ok(value) => Ok(Some(value)),
             },
         };
@@ -370,11 +380,16 @@ impl LogOptions {
         let syslog = |name: &'static str| {
             number(name, -191, 191).map(|value| {
                 let value = value.filter(|value| *value != 0)?;
-                Some(Syslog { priority: value.unsigned_abs() as u16, only: value < 0 })
+                Some(Syslog {
+                    priority: value.unsigned_abs() as u16,
+                    only: value < 0,
+                })
             })
         };
 
-        let format = number("LOG_FORMAT", 1, 6)?.and_then(Format::from_number).unwrap_or_default();
+        let format = number("LOG_FORMAT", 1, 6)?
+            .and_then(Format::from_number)
+            .unwrap_or_default();
         let mut options = LogOptions::defaults(format);
         if let Some(bits) = number("LOG_CONNECTION", 0, 0x7ff)? {
             options.connection = ConnectionBits::from_bits(bits as u16);
@@ -383,8 +398,9 @@ impl LogOptions {
         options.node = switch("LOG_NODE", false)?;
         options.process = switch("LOG_PROCESS", options.process)?;
         options.header = number("LOG_HEADER", 0, 255)?.unwrap_or(0) as u8;
-        options.headers_max_chars =
-            number("LOG_HEADERS_MAXCHARS", 0, i64::from(i32::MAX))?.filter(|n| *n > 0).map(|n| n as usize);
+        options.headers_max_chars = number("LOG_HEADERS_MAXCHARS", 0, i64::from(i32::MAX))?
+            .filter(|n| *n > 0)
+            .map(|n| n as usize);
         options.local = switch("LOG_LOCAL", false)?;
         options.messages_syslog = syslog("LOG_MESSAGES_SYSLOG")?;
         options.connections_syslog = syslog("LOG_CONNECTIONS_SYSLOG")?;
@@ -425,7 +441,14 @@ mod tests {
         let text = LogOptions::default();
         let xml = LogOptions::from_pairs([("log_format", "4")]).unwrap();
         assert!(text.diagnostics.log() && !text.filename.log() && !text.process);
-        for dual in [xml.filename, xml.filter, xml.message_id, xml.notary, xml.priority, xml.queue_time] {
+        for dual in [
+            xml.filename,
+            xml.filter,
+            xml.message_id,
+            xml.notary,
+            xml.priority,
+            xml.queue_time,
+        ] {
             assert!(dual.log() && !dual.probe());
         }
         assert!(xml.reason.log() && xml.username.log() && xml.process && xml.auth.log());
@@ -437,10 +460,18 @@ mod tests {
 
     #[test]
     fn names_in_any_spelling() {
-        for name in ["LOG_CONNECTION", "log_connection", "mta.log_connection", "Mta.Log_Connection"] {
+        for name in [
+            "LOG_CONNECTION",
+            "log_connection",
+            "mta.log_connection",
+            "Mta.Log_Connection",
+        ] {
             let options = LogOptions::from_pairs([(name, " 643 ")]).unwrap();
             let bits = options.connection;
-            assert!(bits.source_system().log() && bits.entries() && bits.authentication(), "{name}");
+            assert!(
+                bits.source_system().log() && bits.entries() && bits.authentication(),
+                "{name}"
+            );
             assert!(bits.transport().probe() && !bits.transport().log(), "{name}");
             assert!(bits.wants('U') && bits.wants('O') && !bits.wants('I'), "{name}");
         }
@@ -460,7 +491,11 @@ mod tests {
     #[test]
     fn bad_values_are_errors() {
         for (name, value, part) in [
-            ("LOG_FORMAT", "0", "LOG_FORMAT is 0, which is out of range; give a number from 1 to 6"),
+            (
+                "LOG_FORMAT",
+                "0",
+                "LOG_FORMAT is 0, which is out of range; give a number from 1 to 6",
+            ),
             ("LOG_FORMAT", "seven", "not a whole number"),
             ("LOG_FILENAME", "8", "from 0 to 7"),
             ("LOG_CONNECTION", "2048", "from 0 to 2047"),
@@ -477,8 +512,20 @@ mod tests {
         let options =
             LogOptions::from_pairs([("LOG_MESSAGES_SYSLOG", "-22"), ("LOG_CONNECTIONS_SYSLOG", "20")])
                 .unwrap();
-        assert_eq!(options.messages_syslog, Some(Syslog { priority: 22, only: true }));
-        assert_eq!(options.connections_syslog, Some(Syslog { priority: 20, only: false }));
+        assert_eq!(
+            options.messages_syslog,
+            Some(Syslog {
+                priority: 22,
+                only: true
+            })
+        );
+        assert_eq!(
+            options.connections_syslog,
+            Some(Syslog {
+                priority: 20,
+                only: false
+            })
+        );
         let none = LogOptions::from_pairs([("LOG_MESSAGES_SYSLOG", "0")]).unwrap();
         assert_eq!(none.messages_syslog, None);
     }

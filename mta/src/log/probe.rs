@@ -174,7 +174,9 @@ impl LogAction {
                 None => (rest?, None),
             };
             rest = after;
-            Some(argument).filter(|argument| !argument.is_empty()).map(str::to_string)
+            Some(argument)
+                .filter(|argument| !argument.is_empty())
+                .map(str::to_string)
         };
         LogAction {
             syslog: argument('<'),

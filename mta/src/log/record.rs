@@ -148,7 +148,10 @@ impl Code {
 
     /// The whole code, such as `EESA`; empty only for the default.
     pub fn as_str(&self) -> &str {
-        self.letters.get(..usize::from(self.len)).and_then(|s| std::str::from_utf8(s).ok()).unwrap_or("")
+        self.letters
+            .get(..usize::from(self.len))
+            .and_then(|s| std::str::from_utf8(s).ok())
+            .unwrap_or("")
     }
 
     /// The first letter; a blank for the default.
@@ -246,13 +249,20 @@ pub struct Operations {
 impl Operations {
     /// Counts from 0 for this process.
     pub fn new() -> Operations {
-        Operations { process: std::process::id(), next: AtomicU64::new(0) }
+        Operations {
+            process: std::process::id(),
+            next: AtomicU64::new(0),
+        }
     }
 
     /// The next operation, for the session or task that calls itself `thread`.
     pub fn next(&self, thread: u64) -> ProcessId {
         let operation = self.next.fetch_add(1, Ordering::Relaxed);
-        ProcessId { process: self.process, thread: Some(thread), operation }
+        ProcessId {
+            process: self.process,
+            thread: Some(thread),
+            operation,
+        }
     }
 }
 
@@ -273,7 +283,9 @@ pub struct LocalClock {
 impl LocalClock {
     /// The zone of the system (`TZ`, else `/etc/localtime`, else UTC).
     pub fn system() -> LocalClock {
-        LocalClock { zone: TimeZone::system() }
+        LocalClock {
+            zone: TimeZone::system(),
+        }
     }
 
     /// A fixed zone, for tests and for reading logs of other systems.
@@ -461,11 +473,35 @@ mod tests {
 
     #[test]
     fn modifiers_have_one_order() {
-        let all = Modifiers { esmtp: true, lmtp: true, chunking: true, tls: true, proxy: true, auth: true };
+        let all = Modifiers {
+            esmtp: true,
+            lmtp: true,
+            chunking: true,
+            tls: true,
+            proxy: true,
+            auth: true,
+        };
         for (action, modifiers, code) in [
             (Action::Enqueue, Modifiers::default(), "E"),
-            (Action::Enqueue, Modifiers { esmtp: true, proxy: true, auth: true, ..Default::default() }, "EEPA"),
-            (Action::Dequeue, Modifiers { tls: true, auth: true, ..Default::default() }, "DSA"),
+            (
+                Action::Enqueue,
+                Modifiers {
+                    esmtp: true,
+                    proxy: true,
+                    auth: true,
+                    ..Default::default()
+                },
+                "EEPA",
+            ),
+            (
+                Action::Dequeue,
+                Modifiers {
+                    tls: true,
+                    auth: true,
+                    ..Default::default()
+                },
+                "DSA",
+            ),
             (Action::Aborted, all, "VELCSPA"),
         ] {
             let made = Code::new(action, modifiers);
@@ -477,7 +513,10 @@ mod tests {
 
     #[test]
     fn codes_of_others_are_read_and_nonsense_is_not() {
-        assert_eq!(Code::parse("JR").map(|c| (c.action(), c.modifiers().to_string())), Some(('J', "R".into())));
+        assert_eq!(
+            Code::parse("JR").map(|c| (c.action(), c.modifiers().to_string())),
+            Some(('J', "R".into()))
+        );
         for bad in ["", "E1", "E E", "ÄE", "EEEEEEEEE"] {
             assert_eq!(Code::parse(bad), None, "{bad}");
         }
@@ -486,9 +525,24 @@ mod tests {
     #[test]
     fn process_ids() {
         for text in ["72aa.17f0.25622", "409f.3.1", "1e488.0"] {
-            assert_eq!(ProcessId::parse(text).map(|id| id.to_string()).as_deref(), Some(text));
+            assert_eq!(
+                ProcessId::parse(text).map(|id| id.to_string()).as_deref(),
+                Some(text)
+            );
         }
-        for bad in ["", ".", "1", "x.1", "1.2.x", "1.2.3.4", "+1.2", "1.+2", "123456789.1", "1..2", "1."] {
+        for bad in [
+            "",
+            ".",
+            "1",
+            "x.1",
+            "1.2.x",
+            "1.2.3.4",
+            "+1.2",
+            "1.+2",
+            "123456789.1",
+            "1..2",
+            "1.",
+        ] {
             assert_eq!(ProcessId::parse(bad), None, "{bad}");
         }
     }

@@ -20,8 +20,9 @@ use super::field::{CHANNEL_WIDTH, FIELDS, Presence, Shape, Value, lacks_domain};
 use super::options::{Format, LogOptions};
 use super::record::{ConnectionRecord, HeaderRecord, MessageRecord, ProcessId};
 
-pub(super) const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+pub(super) const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Appends a message entry in the format of the options.
 pub fn message(out: &mut String, record: &MessageRecord<'_>, options: &LogOptions) {
@@ -36,7 +37,9 @@ pub fn message(out: &mut String, record: &MessageRecord<'_>, options: &LogOption
 /// Whether an entry with this code is wanted at all is for the caller to ask
 /// [`ConnectionBits::wants`](super::options::ConnectionBits::wants).
 pub fn connection(out: &mut String, record: &ConnectionRecord<'_>, options: &LogOptions) {
-    let open_seconds = record.open_seconds.filter(|_| record.code.action() == 'C' && options.queue_time.log());
+    let open_seconds = record
+        .open_seconds
+        .filter(|_| record.code.action() == 'C' && options.queue_time.log());
     if options.format.names_fields() {
         let mut line = NamedLine::begin(out, options.format, "co");
         line.start(record.time, &record.node, record.process, options);
@@ -186,10 +189,18 @@ impl<'o> TextLine<'o> {
     fn begin(out: &'o mut String, format: Format, time: DateTime) -> TextLine<'o> {
         two(out, time.day());
         out.push('-');
-        out.push_str(MONTHS.get(usize::from(time.month().unsigned_abs()).wrapping_sub(1)).unwrap_or(&"???"));
+        out.push_str(
+            MONTHS
+                .get(usize::from(time.month().unsigned_abs()).wrapping_sub(1))
+                .unwrap_or(&"???"),
+        );
         let _ = write!(out, "-{:04} ", time.year());
         push_clock(out, time);
-        TextLine { out, format, blanks: 0 }
+        TextLine {
+            out,
+            format,
+            blanks: 0,
+        }
     }
 
     fn start(&mut self, node: &str, process: Option<ProcessId>, options: &LogOptions) {
@@ -263,7 +274,11 @@ impl<'o> TextLine<'o> {
             self.counted(address, local_host);
             return;
         }
-        let text = if address.is_empty() && self.format == Format::AngleText { "<>" } else { address };
+        let text = if address.is_empty() && self.format == Format::AngleText {
+            "<>"
+        } else {
+            address
+        };
         self.field(!text.is_empty());
         push_clean(self.out, text);
         if let Some(host) = local_host {
@@ -274,7 +289,11 @@ impl<'o> TextLine<'o> {
 
     fn counted(&mut self, text: &str, local_host: Option<&str>) {
         self.field(true);
-        let _ = write!(self.out, "{}:", text.len() + local_host.map_or(0, |host| host.len() + 1));
+        let _ = write!(
+            self.out,
+            "{}:",
+            text.len() + local_host.map_or(0, |host| host.len() + 1)
+        );
         push_clean(self.out, text);
         if let Some(host) = local_host {
             self.out.push('@');
@@ -298,7 +317,11 @@ impl<'o> NamedLine<'o> {
             Format::FlatJson => write!(out, "{{\"type\":\"{element}\""),
             _ => write!(out, "<{element}"),
         };
-        NamedLine { out, format, first: format == Format::Json }
+        NamedLine {
+            out,
+            format,
+            first: format == Format::Json,
+        }
     }
 
     fn start(&mut self, time: DateTime, node: &str, process: Option<ProcessId>, options: &LogOptions) {
@@ -383,7 +406,10 @@ fn push_clean(out: &mut String, text: &str) {
     if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_none() {
         out.push_str(text);
     } else {
-        out.extend(text.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
+        out.extend(
+            text.chars()
+                .map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }),
+        );
     }
 }
 
@@ -391,7 +417,13 @@ fn push_word(out: &mut String, text: &str) {
     if text.bytes().all(|b| !matches!(b, b' ' | b'\r' | b'\n' | 0)) {
         out.push_str(text);
     } else {
-        out.extend(text.chars().map(|c| if matches!(c, ' ' | '\r' | '\n' | '\0') { '_' } else { c }));
+        out.extend(text.chars().map(|c| {
+            if matches!(c, ' ' | '\r' | '\n' | '\0') {
+                '_'
+            } else {
+                c
+            }
+        }));
     }
 }
 
