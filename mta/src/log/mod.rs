@@ -5,7 +5,7 @@
 //! - [`write`]: an entry as a line, in the text (1 to 3), XML (4) and JSON (5, 6) formats.
 //! - [`read`]: a line as an entry again, for tools and tests.
 //! - [`probe`]: an entry as the probe of the `LOG_ACTION` mapping, and the meaning of its answer.
-//! - [`file`]: the files, their rotation, and a writer that never holds up mail.
+//! - [`file`]: a writer of the files that never holds up mail; [`rotate`]: their rotation.
 //!
 //! Guarantees: an entry is one line whatever the data in it (no log injection: CR, LF and NUL never reach
 //! the file); a full disk, a missing directory or a full buffer never fail a mail transaction, but are
@@ -42,9 +42,10 @@
 //! ```
 
 mod field;
-// pub mod file;
+pub mod file;
 pub mod options;
 pub mod probe;
 pub mod read;
 pub mod record;
+pub mod rotate;
 pub mod write;
