@@ -49,3 +49,8 @@ pub mod read;
 pub mod record;
 pub mod rotate;
 pub mod write;
+
+#[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
+mod write_tests;

@@ -192,3 +192,7 @@ impl LogAction {
         self.syslog.as_deref().into_iter().chain(rejected)
     }
 }
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;
