@@ -51,6 +51,8 @@ pub mod rotate;
 pub mod write;
 
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod sequence_tests;
 #[cfg(test)]
 mod write_tests;
