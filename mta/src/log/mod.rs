@@ -2,10 +2,11 @@
 //!
 //! - [`options`]: the `LOG_*` settings, typed.
 //! - [`record`]: what an entry says, as a value that is cheap to build.
+//! - [`describe`]: the texts of transport, source system and diagnostics.
 //! - [`write`]: an entry as a line, in the text (1 to 3), XML (4) and JSON (5, 6) formats.
 //! - [`read`]: a line as an entry again, for tools and tests.
 //! - [`probe`]: an entry as the probe of the `LOG_ACTION` mapping, and the meaning of its answer.
-//! - [`file`]: a writer of the files that never holds up mail; [`rotate`]: their rotation.
+//! - [`mod@file`]: a writer of the files that never holds up mail; [`rotate`]: their rotation.
 //!
 //! Guarantees: an entry is one line whatever the data in it (no log injection: CR, LF and NUL never reach
 //! the file); a full disk, a missing directory or a full buffer never fail a mail transaction, but are
@@ -41,6 +42,7 @@
 //! );
 //! ```
 
+pub mod describe;
 mod field;
 pub mod file;
 pub mod options;

@@ -2,7 +2,7 @@
 //!
 //! [`rotate`] appends `mail.log_yesterday` to `mail.log` and renames `mail.log_current` to
 //! `mail.log_yesterday`; the same for `connection.log`. A writer sees by the inode that its file has been
-//! renamed (see [`file`](super::file)) and makes a new one.
+//! renamed (see [`file`](mod@super::file)) and makes a new one.
 //!
 //! Guarantees: no entry is lost at any point where this may stop: yesterday's file goes only after its copy
 //! is on the disk, and a copy that fails is taken back. One rotation runs at a time, held apart by a lock on
