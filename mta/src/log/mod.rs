@@ -3,7 +3,7 @@
 //! - [`options`]: the `LOG_*` settings, typed.
 //! - [`record`]: what an entry says, as a value that is cheap to build.
 //! - [`describe`]: the texts of transport, source system and diagnostics.
-//! - [`write`]: an entry as a line, in the text (1 to 3), XML (4) and JSON (5, 6) formats.
+//! - [`mod@write`]: an entry as a line, in the text (1 to 3), XML (4) and JSON (5, 6) formats.
 //! - [`read`]: a line as an entry again, for tools and tests.
 //! - [`probe`]: an entry as the probe of the `LOG_ACTION` mapping, and the meaning of its answer.
 //! - [`mod@file`]: a writer of the files that never holds up mail; [`rotate`]: their rotation.
