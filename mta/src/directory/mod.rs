@@ -277,7 +277,9 @@ impl Directory {
         let iterations = usual.and_then(NonZeroU32::new).unwrap_or(DEFAULT_ITERATIONS);
         // Made even where it is not needed, so that a known name takes no less time.
         let impossible = Verifier::impossible(iterations, salt, derive("stored key"), derive("server key"));
-        let known = self.by_login(login).and_then(|user| Some((user.verifier.clone()?, Some(user))));
+        let known = self
+            .by_login(login)
+            .and_then(|user| Some((user.verifier.clone()?, Some(user))));
         known.unwrap_or((impossible, None))
     }
 
@@ -310,8 +312,15 @@ impl Directory {
         if self.by_uid.contains_key(user.uid.as_str()) {
             return Err(DirectoryError::UserExists { uid: user.uid });
         }
+        let mut own = HashSet::new();
         for address in std::iter::once(&user.mail).chain(&user.aliases) {
             self.check_free(address)?;
+            if !own.insert(fold(address)) {
+                return Err(DirectoryError::AddressTaken {
+                    address: address.clone(),
+                    uid: user.uid.clone(),
+                });
+            }
         }
         let uid = user.uid.clone();
         self.index_user(user);

@@ -120,6 +120,8 @@ pub fn edit<T>(
     path: &Path,
     change: impl FnOnce(&mut Directory) -> Result<T, DirectoryError>,
 ) -> Result<T, SaveError> {
+    // Through whichever link: one file, one lock.
+    let path = &resolved(path);
     let lock_path = beside(path, "users.lock");
     let locked = OpenOptions::new()
         .create(true)
@@ -144,7 +146,7 @@ impl Directory {
     /// owner of its folder, so that a command run by root does not lock the server out.
     pub fn save(&self, path: &Path) -> Result<(), SaveError> {
         // A link to the file stays a link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = resolved(path);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|e| failed("naming", &path)(io::Error::other(e)))?;
         let temporary = beside(&path, &format!(".users.{:016x}.new", u64::from_ne_bytes(random)));
@@ -179,6 +181,11 @@ impl Directory {
             .and_then(|folder| folder.sync_all())
             .map_err(failed("syncing", &folder))
     }
+}
+
+/// The file that a path leads to; the path itself where nothing is there yet.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn beside(path: &Path, name: &str) -> PathBuf {
