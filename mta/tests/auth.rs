@@ -100,7 +100,9 @@ const SECRET: &str = "secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 
 #[test]
 fn every_error_has_its_place() {
-    let cases: &[(&str, &str, &[(&str, usize, usize)])] = &[
+    /// Code, line and column.
+    type Place = (&'static str, usize, usize);
+    let cases: &[(&str, &str, &[Place])] = &[
         ("no item", "hello\n", &[("U001", 1, 1)]),
         ("unknown item", "\n  usr: alice\n", &[("U001", 2, 3)]),
         ("control character", "domain: a\u{1}.com\n", &[("U002", 1, 10)]),

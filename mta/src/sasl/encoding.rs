@@ -45,7 +45,13 @@ mod tests {
     #[test]
     fn base64_is_strict() {
         type Decode = fn(&[u8]) -> Result<Vec<u8>, SaslError>;
-        let cases: [(&str, Decode, &[u8], Result<&[u8], SaslError>); 12] = [
+        type Case = (
+            &'static str,
+            Decode,
+            &'static [u8],
+            Result<&'static [u8], SaslError>,
+        );
+        let cases: [Case; 12] = [
             ("plain", decode_response, b"YQ==", Ok(b"a")),
             ("empty answer", decode_response, b"", Ok(b"")),
             ("cancel", decode_response, b"*", Err(SaslError::Cancelled)),

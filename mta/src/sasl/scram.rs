@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn first_messages() {
-        let cases: [(&str, &[u8], Option<(&str, &str)>); 16] = [
+        type Case = (&'static str, &'static [u8], Option<(&'static str, &'static str)>);
+        let cases: [Case; 16] = [
             ("plain", b"n,,n=user,r=abc", Some(("user", ""))),
             ("binding known", b"y,,n=user,r=abc", Some(("user", ""))),
             ("identity", b"n,a=me,n=user,r=abc", Some(("user", "me"))),
