@@ -5,6 +5,8 @@
 //! before. Many commits share one sync. After a crash, entries whose commit resolved are all there;
 //! entries whose commit did not resolve are there whole or not at all.
 
+pub mod log;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,9 +41,22 @@ pub enum SpoolError {
     /// Stored data does not read back as written.
     #[error("the queue is damaged: {0}")]
     Corrupt(String),
+    /// The spool cannot be opened: another server has it, or it is of another version.
+    #[error("the queue cannot be opened: {0}")]
+    Unusable(String),
     /// The spool has been closed.
     #[error("the queue is closed")]
     Closed,
+}
+
+impl From<std::io::Error> for SpoolError {
+    fn from(error: std::io::Error) -> Self {
+        if crate::disk::is_full(&error) {
+            Self::Full
+        } else {
+            Self::Io(Arc::new(error))
+        }
+    }
 }
 
 /// One destination channel's share of a message.
@@ -95,13 +110,24 @@ impl Entry {
     pub fn file_name(&self) -> String {
         let left = 1295 - self.attempts.min(1295);
         let digit = |d: u32| char::from_digit(d, 36).unwrap_or('0').to_ascii_uppercase();
-        let suffix = if self.held { "HELD".to_string() } else { format!("{:02}", self.attempts.min(99)) };
-        format!("{}{}{:011}.{suffix}", digit(left / 36), digit(left % 36), self.id.0)
+        let suffix = if self.held {
+            "HELD".to_string()
+        } else {
+            format!("{:02}", self.attempts.min(99))
+        };
+        format!(
+            "{}{}{:011}.{suffix}",
+            digit(left / 36),
+            digit(left % 36),
+            self.id.0
+        )
     }
 
     /// Recipients not yet delivered or failed.
     pub fn pending(&self) -> impl Iterator<Item = &Recipient> {
-        self.recipients.iter().filter(|r| r.state == RecipientState::Pending)
+        self.recipients
+            .iter()
+            .filter(|r| r.state == RecipientState::Pending)
     }
 }
 
@@ -158,7 +184,10 @@ pub struct StoredBody {
 
 impl std::fmt::Debug for StoredBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredBody").field("number", &self.number).field("len", &self.len).finish()
+        f.debug_struct("StoredBody")
+            .field("number", &self.number)
+            .field("len", &self.len)
+            .finish()
     }
 }
 
