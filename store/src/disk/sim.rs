@@ -44,6 +44,7 @@ struct State {
     capacity: Option<u64>,
     fail_syncs: BTreeSet<u64>,
     syncs: u64,
+    syncs_after_failure: u64,
 }
 
 #[derive(Clone, Default)]
@@ -102,10 +103,10 @@ impl NameChange {
 }
 
 /// SplitMix64: small, seedable, good enough for chance.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -113,11 +114,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % (limit.max(1) as u64)) as usize
     }
 
-    fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.next() & 1 == 1
     }
 }
@@ -189,7 +190,9 @@ impl State {
             file.doomed = true;
             return Err(io::Error::other("simulated sync failure"));
         }
-        if !file.doomed {
+        if file.doomed {
+            self.syncs_after_failure += 1;
+        } else {
             if file.truncated {
                 file.durable.clone_from(&file.bytes);
                 file.truncated = false;
@@ -242,6 +245,11 @@ impl SimDisk {
         let mut state = self.state();
         let number = state.syncs + nth;
         state.fail_syncs.insert(number);
+    }
+
+    /// Syncs of a file of which a sync had failed before: each is a mistake of the caller.
+    pub fn syncs_after_failure(&self) -> u64 {
+        self.state().syncs_after_failure
     }
 
     /// Flips bits of one byte of a file, durably: what a failing disk does.

@@ -1,6 +1,11 @@
 //! The engine against the simulated disk. The writer is turned by hand, so that a batch is what the test says.
 
 mod basic;
+mod crash;
+mod damage;
+mod faults;
+mod fuzz;
+mod ledger;
 
 use std::path::Path;
 use std::pin::pin;
@@ -19,7 +24,7 @@ const DIR: &str = "/var/queue";
 /// Small sizes, so that segments roll and compaction happens within a hundred transactions.
 fn small() -> Options {
     Options {
-        segment_size: 8 * 1024,
+        segment_size: 1024,
         reserve: 2048,
         cache: 4096,
         queue: 64,
