@@ -303,11 +303,7 @@ impl Server {
 
     /// Sends `reply` and closes, whatever was going on: a timeout (421 4.4.2), the end of service.
     pub fn shut_down(&mut self, reply: &Reply) {
-        if self.closing.is_some() {
-            return;
-        }
-        self.push(reply);
-        self.close(CloseReason::ShutDown);
+        self.push_and_close(reply, Some(CloseReason::ShutDown));
     }
 
     /// What is offered.
@@ -398,7 +394,7 @@ impl Server {
             Pending::Mail { utf8, binary } => {
                 self.mail_refused = !positive;
                 if positive {
-                    self.counts.transactions += 1;
+                    self.counts.transactions = self.counts.transactions.saturating_add(1);
                     self.transaction = Some(Transaction {
                         utf8,
                         binary,
@@ -409,12 +405,12 @@ impl Server {
                 }
             }
             Pending::Rcpt if positive => {
-                self.counts.recipients += 1;
+                self.counts.recipients = self.counts.recipients.saturating_add(1);
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.accepted += 1;
+                    transaction.accepted = transaction.accepted.saturating_add(1);
                 }
             }
-            Pending::Rcpt => self.counts.rejections += 1,
+            Pending::Rcpt => self.counts.rejections = self.counts.rejections.saturating_add(1),
             Pending::Data => self.begin_data(positive),
             Pending::Bdat { size, last } => {
                 self.begin_bdat(size, last, reply);
@@ -459,9 +455,8 @@ impl Server {
         }
     }
 
-    /// Ends the session; the first reason stands.
     fn close(&mut self, reason: CloseReason) {
-        self.closing.get_or_insert(reason);
+        self.closing = Some(reason);
         self.pending = None;
         self.transaction = None;
         self.input = BytesMut::new();
@@ -473,19 +468,23 @@ impl Server {
             (5, 5, 1),
             "Nothing may follow STARTTLS before the handshake; closing",
         );
-        self.bad("STARTTLS", reply);
-        self.close(CloseReason::PlaintextAfterStartTls);
-        self.closing = Some(CloseReason::PlaintextAfterStartTls);
+        self.bad_and_close("STARTTLS", reply, Some(CloseReason::PlaintextAfterStartTls));
     }
 
     /// A command that is none, wrong or untimely: replies, counts, and tells the session.
-    fn bad(&mut self, line: &str, mut reply: Reply) {
-        self.counts.bad_commands += 1;
-        let mut reason = None;
-        if self.limits.bad_commands != 0 && self.counts.bad_commands >= self.limits.bad_commands {
-            reply = Reply::new(421, (4, 7, 0), "Too many bad commands; disconnecting");
-            reason = Some(CloseReason::BadCommands);
+    fn bad(&mut self, line: &str, reply: Reply) {
+        let over = self.limits.bad_commands != 0
+            && self.counts.bad_commands.saturating_add(1) >= self.limits.bad_commands;
+        if over {
+            let reply = Reply::new(421, (4, 7, 0), "Too many bad commands; disconnecting");
+            self.bad_and_close(line, reply, Some(CloseReason::BadCommands));
+        } else {
+            self.bad_and_close(line, reply, None);
         }
+    }
+
+    fn bad_and_close(&mut self, line: &str, reply: Reply, reason: Option<CloseReason>) {
+        self.counts.bad_commands = self.counts.bad_commands.saturating_add(1);
         self.push_and_close(&reply, reason);
         let mut shown = String::new();
         reply::push_clean(&mut shown, line, limits::SHOWN_OF_BAD_LINE, true);
@@ -493,12 +492,12 @@ impl Server {
             .push_back(Event::Notice(Notice::BadCommand { line: shown, reply }));
     }
 
+    /// Queues a reply and, with a reason, ends the session for it.
     fn push_and_close(&mut self, reply: &Reply, reason: Option<CloseReason>) {
         let open = self.closing.is_none();
         self.push(reply);
         if let Some(reason) = reason.filter(|_| open) {
             self.close(reason);
-            self.closing = Some(reason);
         }
     }
 }

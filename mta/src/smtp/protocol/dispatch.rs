@@ -42,9 +42,11 @@ impl Server {
                 };
                 self.secrets_ahead |= is_auth;
                 self.note_failed_envelope(text);
-                self.bad(shown, reply);
-                if error == CommandError::BdatSize {
-                    self.close(CloseReason::BdatSize);
+                match error {
+                    CommandError::BdatSize => {
+                        self.bad_and_close(shown, reply, Some(CloseReason::BdatSize));
+                    }
+                    _ => self.bad(shown, reply),
                 }
             }
         }
@@ -142,8 +144,7 @@ impl Server {
             }
             Command::Other { verb, .. } if HTTP_VERBS.contains(&verb.as_str()) => {
                 let reply = Reply::new(421, (4, 7, 0), "This is a mail server; closing");
-                self.bad(text, reply);
-                self.closing = Some(CloseReason::NotMail);
+                self.bad_and_close(text, reply, Some(CloseReason::NotMail));
             }
             Command::Other { verb, .. } if matches!(verb.as_str(), "SEND" | "SAML" | "SOML" | "TURN") => {
                 self.bad(
