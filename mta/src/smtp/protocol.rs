@@ -50,6 +50,7 @@ pub use limits::{Counts, Limits};
 pub use reply::{Enhanced, REPLY_LINE, REPLY_LINES, Reply};
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
@@ -58,7 +59,6 @@ use super::command::{Body, Hello};
 use super::wire::{LineReader, LineStep};
 
 /// The machine of one connection.
-#[derive(Debug)]
 pub struct Server {
     limits: Limits,
     features: Features,
@@ -128,6 +128,20 @@ struct Transaction {
     accepted: u32,
     /// The message, from the first octet to the last.
     incoming: Option<Incoming>,
+}
+
+/// Without input and output: they may hold passwords.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("state", &self.state)
+            .field("client", &self.client)
+            .field("tls", &self.tls)
+            .field("authenticated", &self.authenticated)
+            .field("closing", &self.closing)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -339,6 +353,11 @@ impl Server {
     /// MAIL was accepted and its transaction has not ended.
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// The octets awaited are those of a message, not of a command: another time limit may hold.
+    pub fn is_reading_message(&self) -> bool {
+        matches!(self.state, State::Body | State::Skip { .. })
     }
 
     /// Largest message in octets now; 0 for no limit.
