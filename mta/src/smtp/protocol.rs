@@ -74,8 +74,8 @@ pub struct Server {
     authenticated: bool,
     /// The greeting refused service: only QUIT is served (RFC 5321 3.1).
     no_service: bool,
-    /// The last MAIL was refused: what a pipelining client sent after it is not its mistake.
-    mail_refused: bool,
+    /// MAIL, or a BDAT before the last, was refused: what a pipelining client sent after it is not its mistake.
+    pipeline_broken: bool,
     /// An AUTH has just failed: the next line may be a password that a pipelining client sent after it.
     secrets_ahead: bool,
     transaction: Option<Transaction>,
@@ -161,7 +161,7 @@ impl Server {
             tls: false,
             authenticated: false,
             no_service: false,
-            mail_refused: false,
+            pipeline_broken: false,
             secrets_ahead: false,
             transaction: None,
             counts: Counts::default(),
@@ -312,7 +312,7 @@ impl Server {
         self.client = None;
         self.authenticated = false;
         self.transaction = None;
-        self.mail_refused = false;
+        self.pipeline_broken = false;
     }
 
     /// Sends `reply` and closes, whatever was going on: a timeout (421 4.4.2), the end of service.
@@ -398,7 +398,7 @@ impl Server {
         match pending {
             Pending::Hello(hello, name) if positive => {
                 self.transaction = None;
-                self.mail_refused = false;
+                self.pipeline_broken = false;
                 self.client = Some((hello, name));
                 if hello.is_extended() {
                     let lines = self
@@ -411,7 +411,7 @@ impl Server {
                 }
             }
             Pending::Mail { utf8, binary } => {
-                self.mail_refused = !positive;
+                self.pipeline_broken = !positive;
                 if positive {
                     self.counts.transactions = self.counts.transactions.saturating_add(1);
                     self.transaction = Some(Transaction {
@@ -451,7 +451,7 @@ impl Server {
             }
             Pending::Rset => {
                 self.transaction = None;
-                self.mail_refused = false;
+                self.pipeline_broken = false;
             }
             Pending::Auth => return self.settle_auth(&reply),
             Pending::Hello(..) | Pending::Other => {}

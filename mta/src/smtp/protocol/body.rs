@@ -156,6 +156,7 @@ impl Server {
             }
             _ => {
                 self.transaction = None;
+                self.pipeline_broken = !last;
                 self.state = State::Skip {
                     left: size,
                     reply,
@@ -216,6 +217,7 @@ impl Server {
             self.push(&reply);
         }
         self.transaction = None;
+        self.pipeline_broken = !end;
         let counts = counts.unwrap_or_default();
         self.events
             .push_back(Event::Notice(Notice::MessageRefused { reply, counts }));

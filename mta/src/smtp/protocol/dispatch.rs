@@ -56,7 +56,7 @@ impl Server {
     fn note_failed_envelope(&mut self, text: &str) {
         let verb = text.get(..4).unwrap_or_default();
         match &mut self.transaction {
-            None => self.mail_refused |= verb.eq_ignore_ascii_case("MAIL"),
+            None => self.pipeline_broken |= verb.eq_ignore_ascii_case("MAIL"),
             Some(transaction) if verb.eq_ignore_ascii_case("RCPT") => {
                 transaction.presented = transaction.presented.saturating_add(1);
             }
@@ -191,7 +191,7 @@ impl Server {
 
     fn mail(&mut self, mail: Mail, text: &str) {
         if self.client.is_none() {
-            self.mail_refused = true;
+            self.pipeline_broken = true;
             let wanted = if self.features.lmtp {
                 "LHLO"
             } else {
@@ -206,11 +206,11 @@ impl Server {
             );
         }
         if let Some(word) = self.unknown_mail_parameter(&mail) {
-            self.mail_refused = true;
+            self.pipeline_broken = true;
             return self.bad(text, unknown_parameter("MAIL", &word));
         }
         if mail.needs_utf8() && !mail.smtputf8 {
-            self.mail_refused = true;
+            self.pipeline_broken = true;
             return self.bad(text, utf8_needed());
         }
         let refusal = match (mail.size, self.size_limit()) {
@@ -229,7 +229,7 @@ impl Server {
             _ => None,
         };
         if let Some(reply) = refusal {
-            self.mail_refused = true;
+            self.pipeline_broken = true;
             self.push(&reply);
             self.events
                 .push_back(Event::Notice(Notice::SenderRefused { mail, reply }));
@@ -325,7 +325,7 @@ impl Server {
     /// A command that needs MAIL. After a refused MAIL a pipelining client cannot help sending it.
     fn no_mail(&mut self, text: &str) {
         let reply = Reply::new(503, (5, 5, 1), "No MAIL FROM command has been given.");
-        if self.mail_refused {
+        if self.pipeline_broken {
             self.push(&reply)
         } else {
             self.bad(text, reply)
@@ -361,7 +361,7 @@ impl Server {
             _ if !self.features.chunking => (Reply::new(502, (5, 5, 1), "BDAT is not available here"), true),
             None => {
                 let reply = Reply::new(503, (5, 5, 1), "No MAIL FROM command has been given.");
-                (reply, !self.mail_refused)
+                (reply, !self.pipeline_broken)
             }
             Some(Transaction {
                 incoming: Some(_), ..
