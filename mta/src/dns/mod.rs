@@ -130,7 +130,9 @@ impl Resolver {
             reason: format!("{error}; set `nameservers` on the channel instead"),
         })?;
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        Ok(Resolver { inner: builder.build() })
+        Ok(Resolver {
+            inner: builder.build(),
+        })
     }
 
     /// Asks these servers, over UDP and, for long answers, TCP (channel keyword `nameservers`).
@@ -142,12 +144,16 @@ impl Resolver {
             }
         }
         let builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default());
-        Resolver { inner: builder.build() }
+        Resolver {
+            inner: builder.build(),
+        }
     }
 
     fn name(text: &str) -> Result<Name, DnsError> {
         let bare = text.strip_suffix('.').unwrap_or(text);
-        let not_found = || DnsError::NotFound { name: text.to_string() };
+        let not_found = || DnsError::NotFound {
+            name: text.to_string(),
+        };
         if bare.is_empty() || bare.split('.').any(str::is_empty) {
             return Err(not_found());
         }
@@ -161,16 +167,22 @@ impl Resolver {
 fn classify(name: &str, error: &ResolveError) -> DnsError {
     let name = name.to_string();
     match error.proto().map(|proto| proto.kind()) {
-        Some(ProtoErrorKind::NoRecordsFound { response_code: ResponseCode::NXDomain, .. }) => {
-            DnsError::NotFound { name }
-        }
-        Some(ProtoErrorKind::NoRecordsFound { response_code: ResponseCode::NoError, .. }) => {
-            DnsError::NoData { name }
-        }
-        Some(ProtoErrorKind::NoRecordsFound { response_code, .. }) => {
-            DnsError::Temporary { name, reason: response_code.to_string() }
-        }
-        _ => DnsError::Temporary { name, reason: error.to_string() },
+        Some(ProtoErrorKind::NoRecordsFound {
+            response_code: ResponseCode::NXDomain,
+            ..
+        }) => DnsError::NotFound { name },
+        Some(ProtoErrorKind::NoRecordsFound {
+            response_code: ResponseCode::NoError,
+            ..
+        }) => DnsError::NoData { name },
+        Some(ProtoErrorKind::NoRecordsFound { response_code, .. }) => DnsError::Temporary {
+            name,
+            reason: response_code.to_string(),
+        },
+        _ => DnsError::Temporary {
+            name,
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -219,7 +231,9 @@ impl Lookup for Resolver {
 
 /// The error that leaves the most open: temporary before no data before not found.
 fn worst(host: &str, errors: Vec<DnsError>) -> DnsError {
-    let no_data = DnsError::NoData { name: host.to_string() };
+    let no_data = DnsError::NoData {
+        name: host.to_string(),
+    };
     errors
         .into_iter()
         .max_by_key(|error| match error {
@@ -249,13 +263,19 @@ impl Canned {
     /// Adds an MX record.
     pub fn with_mx(mut self, domain: &str, preference: u16, host: &str) -> Canned {
         let host = host.trim_end_matches('.').to_string();
-        self.mx.entry(domain.to_ascii_lowercase()).or_default().push(Mx { preference, host });
+        self.mx
+            .entry(domain.to_ascii_lowercase())
+            .or_default()
+            .push(Mx { preference, host });
         self
     }
 
     /// Adds an address.
     pub fn with_address(mut self, host: &str, address: IpAddr) -> Canned {
-        self.addresses.entry(host.to_ascii_lowercase()).or_default().push(address);
+        self.addresses
+            .entry(host.to_ascii_lowercase())
+            .or_default()
+            .push(address);
         self
     }
 
@@ -268,10 +288,15 @@ impl Canned {
     fn check(&self, name: &str) -> Result<String, DnsError> {
         let key = name.trim_end_matches('.').to_ascii_lowercase();
         if self.failing.contains(&key) {
-            return Err(DnsError::Temporary { name: name.to_string(), reason: "Server Failure".into() });
+            return Err(DnsError::Temporary {
+                name: name.to_string(),
+                reason: "Server Failure".into(),
+            });
         }
         if !self.mx.contains_key(&key) && !self.addresses.contains_key(&key) {
-            return Err(DnsError::NotFound { name: name.to_string() });
+            return Err(DnsError::NotFound {
+                name: name.to_string(),
+            });
         }
         Ok(key)
     }
@@ -280,7 +305,9 @@ impl Canned {
 impl Lookup for Canned {
     async fn mx(&self, domain: &str) -> Result<MxAnswer, DnsError> {
         let key = self.check(domain)?;
-        Ok(MxAnswer::from_records(self.mx.get(&key).cloned().unwrap_or_default()))
+        Ok(MxAnswer::from_records(
+            self.mx.get(&key).cloned().unwrap_or_default(),
+        ))
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
@@ -288,7 +315,9 @@ impl Lookup for Canned {
         let key = self.check(host)?;
         let mut found = self.addresses.get(&key).cloned().unwrap_or_default();
         if found.is_empty() {
-            return Err(DnsError::NoData { name: host.to_string() });
+            return Err(DnsError::NoData {
+                name: host.to_string(),
+            });
         }
         found.sort_by_key(|address| address.is_ipv4());
         found.truncate(MAX_ADDRESSES);

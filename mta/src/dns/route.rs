@@ -24,7 +24,11 @@ pub enum MxUse {
 impl MxUse {
     /// `defaultmx`: shuffled MX records on port 25, address records on all others.
     pub fn default_for(port: u16, seed: u64) -> MxUse {
-        if port == 25 { MxUse::Random(seed) } else { MxUse::None }
+        if port == 25 {
+            MxUse::Random(seed)
+        } else {
+            MxUse::None
+        }
     }
 }
 
@@ -94,7 +98,10 @@ impl NoRoute {
 /// Reads `[192.0.2.1]` or `[IPv6:2001:db8::1]`; `None` if the text is not in brackets at all.
 pub fn literal(text: &str) -> Option<Result<IpAddr, NoRoute>> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-    let six = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| inner.get(5..));
+    let six = inner
+        .get(..5)
+        .filter(|tag| tag.eq_ignore_ascii_case("ipv6:"))
+        .and_then(|_| inner.get(5..));
     let parsed = match six {
         Some(address) => address.parse().map(IpAddr::V6).ok(),
         None => inner.parse().map(IpAddr::V4).ok(),
@@ -129,7 +136,12 @@ pub fn decide(destination: &str, answer: MxAnswer, rules: &Rules<'_>) -> Result<
         MxAnswer::NoRecords => return Ok(vec![destination.to_string()]),
         MxAnswer::Records(records) => records,
     };
-    if let Some(own) = records.iter().filter(|mx| is_own(&mx.host)).map(|mx| mx.preference).min() {
+    if let Some(own) = records
+        .iter()
+        .filter(|mx| is_own(&mx.host))
+        .map(|mx| mx.preference)
+        .min()
+    {
         records.retain(|mx| mx.preference < own);
     }
     if records.is_empty() {
@@ -195,17 +207,47 @@ mod tests {
     async fn routes() {
         let host = |names: &[&str]| Ok(names.iter().map(|n| Hop::Host(n.to_string())).collect::<Vec<_>>());
         let cases: Vec<(&str, &str, MxUse, Result<Vec<Hop>, &str>)> = vec![
-            ("by preference", "two.example", MxUse::Received, host(&["a.two.example", "b.two.example"])),
+            (
+                "by preference",
+                "two.example",
+                MxUse::Received,
+                host(&["a.two.example", "b.two.example"]),
+            ),
             ("null MX", "null.example", MxUse::Received, Err("5.1.10")),
-            ("no MX, an address", "plain.example", MxUse::Received, host(&["plain.example"])),
+            (
+                "no MX, an address",
+                "plain.example",
+                MxUse::Received,
+                host(&["plain.example"]),
+            ),
             ("nobody", "nowhere.example", MxUse::Received, Err("5.1.2")),
             ("server failure", "broken.example", MxUse::Received, Err("4.4.3")),
-            ("own host and all after it go", "backup.example", MxUse::Received, host(&["first.example"])),
+            (
+                "own host and all after it go",
+                "backup.example",
+                MxUse::Received,
+                host(&["first.example"]),
+            ),
             ("own host first", "ours.example", MxUse::Received, Err("5.4.6")),
-            ("own host by address record", "me.example", MxUse::Received, Err("5.4.6")),
-            ("a root exchanger among others", "dotty.example", MxUse::Received, host(&["real.example"])),
+            (
+                "own host by address record",
+                "me.example",
+                MxUse::Received,
+                Err("5.4.6"),
+            ),
+            (
+                "a root exchanger among others",
+                "dotty.example",
+                MxUse::Received,
+                host(&["real.example"]),
+            ),
             ("nomx", "two.example", MxUse::None, host(&["two.example"])),
-            ("IPv4 literal", "[192.0.2.1]", MxUse::Received, Ok(vec![Hop::Address([192, 0, 2, 1].into())])),
+            (
+                "IPv4 literal",
+                "[192.0.2.1]",
+                MxUse::Received,
+                Ok(vec![Hop::Address([192, 0, 2, 1].into())]),
+            ),
             (
                 "IPv6 literal",
                 "[ipv6:2001:db8::1]",
@@ -213,7 +255,12 @@ mod tests {
                 Ok(vec![Hop::Address("2001:db8::1".parse().unwrap())]),
             ),
             ("bad literal", "[192.0.2]", MxUse::Received, Err("5.1.2")),
-            ("bare IPv6 literal", "[2001:db8::1]", MxUse::Received, Err("5.1.2")),
+            (
+                "bare IPv6 literal",
+                "[2001:db8::1]",
+                MxUse::Received,
+                Err("5.1.2"),
+            ),
         ];
         let own = ["me.example".to_string()];
         for (name, destination, mx, expected) in cases {
@@ -224,15 +271,25 @@ mod tests {
 
     #[test]
     fn shuffling_keeps_preferences_and_reaches_every_order() {
-        let records: Vec<Mx> =
-            [(10, "a"), (10, "b"), (10, "c"), (20, "d")].map(|(p, h)| Mx { preference: p, host: h.into() }).into();
+        let records: Vec<Mx> = [(10, "a"), (10, "b"), (10, "c"), (20, "d")]
+            .map(|(p, h)| Mx {
+                preference: p,
+                host: h.into(),
+            })
+            .into();
         let mut firsts = std::collections::BTreeSet::new();
         for seed in 0..200 {
-            let rules = Rules { mx: MxUse::Random(seed), own_names: &[] };
+            let rules = Rules {
+                mx: MxUse::Random(seed),
+                own_names: &[],
+            };
             let hosts = decide("x", MxAnswer::from_records(records.clone()), &rules).unwrap();
             assert_eq!(hosts.len(), 4);
             assert_eq!(hosts[3], "d", "seed {seed}");
-            assert_eq!(decide("x", MxAnswer::from_records(records.clone()), &rules).unwrap(), hosts);
+            assert_eq!(
+                decide("x", MxAnswer::from_records(records.clone()), &rules).unwrap(),
+                hosts
+            );
             firsts.insert(hosts[..3].concat());
         }
         assert_eq!(firsts.len(), 6);
@@ -240,8 +297,15 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut() {
-        let records = (0..100u16).map(|p| Mx { preference: 100 - p, host: format!("h{p}") }).collect();
-        let MxAnswer::Records(kept) = MxAnswer::from_records(records) else { panic!("no records") };
+        let records = (0..100u16)
+            .map(|p| Mx {
+                preference: 100 - p,
+                host: format!("h{p}"),
+            })
+            .collect();
+        let MxAnswer::Records(kept) = MxAnswer::from_records(records) else {
+            panic!("no records")
+        };
         assert_eq!((kept.len(), kept[0].preference), (crate::dns::MAX_MX, 1));
     }
 }

@@ -70,7 +70,10 @@ mod tests {
             for mx in records["MX"].as_array().into_iter().flatten() {
                 let preference = mx[0].as_u64().unwrap() as u16;
                 let host = mx[1].as_str().unwrap().trim_end_matches('.').to_string();
-                zone.mx.entry(name.clone()).or_default().push(Mx { preference, host });
+                zone.mx
+                    .entry(name.clone())
+                    .or_default()
+                    .push(Mx { preference, host });
             }
             for address in records["A"].as_array().into_iter().flatten() {
                 zone.addresses
@@ -104,9 +107,16 @@ mod tests {
                     }
                 }
                 "DELIVERY" => {
-                    let rules = Rules { mx: MxUse::Received, own_names: &[] };
+                    let rules = Rules {
+                        mx: MxUse::Received,
+                        own_names: &[],
+                    };
                     let got = route(&domain("to"), &rules, &zone).await.unwrap_err();
-                    assert_eq!(got.is_permanent(), vector["expect"]["permanent"].as_bool().unwrap(), "{id}");
+                    assert_eq!(
+                        got.is_permanent(),
+                        vector["expect"]["permanent"].as_bool().unwrap(),
+                        "{id}"
+                    );
                     let asked = zone.address_queries.load(Ordering::Relaxed) > 0;
                     assert_eq!(asked, vector["expect"]["a_lookup"].as_bool().unwrap(), "{id}");
                 }
@@ -134,7 +144,11 @@ mod tests {
             ("blocked literal", "[64.94.110.11]", Some("5.1.8")),
         ];
         for (name, domain, expected) in cases {
-            assert_eq!(mail_from_verify(domain, &zone, &blocked).await.status(), expected, "{name}");
+            assert_eq!(
+                mail_from_verify(domain, &zone, &blocked).await.status(),
+                expected,
+                "{name}"
+            );
         }
     }
 }
