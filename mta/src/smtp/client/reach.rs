@@ -15,7 +15,7 @@ use crate::dns::route::{Hop, NoRoute, Rules, route};
 pub const MAX_ATTEMPTS: usize = 32;
 
 /// No host of a destination could be reached.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}", failure.diagnostic)]
 pub struct Unreached {
     /// The last host's reason, or that of the routing.

@@ -70,7 +70,7 @@ impl<'a> Outgoing<'a> {
 }
 
 /// What became of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RecipientOutcome {
     /// The server took it over.
     Delivered {
