@@ -51,11 +51,21 @@ pub(super) fn fold(name: &str, value: &str) -> String {
     out
 }
 
-/// Some line is longer than mail allows, or its end is not CRLF.
-pub(super) fn is_long(content: &[u8]) -> bool {
-    content
-        .split(|&byte| byte == b'\n')
-        .any(|line| line.len() > MAX_LINE + 1)
+/// Content that cannot go into a notification as it is: a line longer than mail allows, a bare CR or LF.
+pub(super) fn is_unfit(content: &[u8]) -> bool {
+    let mut lines = content.split(|&byte| byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let complete = lines.peek().is_some();
+        let bare = match line.strip_suffix(b"\r") {
+            Some(line) if complete => line,
+            None if !complete => line,
+            _ => return true,
+        };
+        if bare.len() > MAX_LINE || bare.contains(&b'\r') {
+            return true;
+        }
+    }
+    false
 }
 
 /// The header of the original as the body of a part: at most `limit` octets of whole lines, each of a legal

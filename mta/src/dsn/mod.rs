@@ -22,7 +22,7 @@ use store::envelope::{Envelope, Failure, Recipient, Time};
 use store::spool::Attempt;
 
 use crate::smtp::client::convert::quoted_printable;
-use fields::{clean, date, fold, is_long, original_fields};
+use fields::{clean, date, fold, is_unfit, original_fields};
 use template::{Ages, Templates, Words};
 
 /// Recipients described in one notification; the rest are counted in the text.
@@ -422,7 +422,7 @@ impl Notification<'_> {
         let whole = failed
             && !self.envelope.return_headers
             && self.original.len() <= self.content_limit
-            && !is_long(self.original);
+            && !is_unfit(self.original);
         let header = self.original.get(..self.header_len).unwrap_or(self.original);
         let mut body = if whole {
             self.original.to_vec()
