@@ -221,7 +221,16 @@ fn kinds() {
         ..Failure::default()
     };
     // Kind, failure, subject, action, status, a piece of the text, third part.
-    let cases: Vec<(Kind, Option<Failure>, &str, &str, &str, &str, &str)> = vec![
+    type Case = (
+        Kind,
+        Option<Failure>,
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+    );
+    let cases: Vec<Case> = vec![
         (
             Kind::Failed,
             None,
@@ -345,7 +354,8 @@ fn what_is_returned() {
     let bare = [ORIGINAL, b"a\nb\r\n"].concat();
     let open = ORIGINAL[..ORIGINAL.len() - 2].to_vec();
     // Original, RET=HDRS, limit, type, body.
-    let cases: Vec<(&str, Vec<u8>, bool, usize, &str, &[u8])> = vec![
+    type Case<'a> = (&'a str, Vec<u8>, bool, usize, &'a str, &'a [u8]);
+    let cases: Vec<Case<'_>> = vec![
         (
             "whole",
             ORIGINAL.to_vec(),
@@ -401,6 +411,14 @@ fn what_is_returned() {
             CONTENT_LIMIT,
             "text/rfc822-headers",
             &cut,
+        ),
+        (
+            "bare line ends",
+            bare,
+            false,
+            CONTENT_LIMIT,
+            "text/rfc822-headers",
+            header,
         ),
         (
             "no last line end",

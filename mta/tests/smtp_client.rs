@@ -891,7 +891,15 @@ async fn what_the_server_cannot_take_is_not_sent() {
         eight_bit: EightBit::Strict,
         ..options()
     };
-    let cases: Vec<(&str, ClientOptions, &[&str], Outgoing<'_>, &[u8], [&str; 2])> = vec![
+    type Case<'a> = (
+        &'a str,
+        ClientOptions,
+        &'a [&'a str],
+        Outgoing<'a>,
+        &'a [u8],
+        [&'a str; 2],
+    );
+    let cases: Vec<Case<'_>> = vec![
         (
             "too large",
             options(),

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::name_server::TokioConnectionProvider;
 use hickory_resolver::proto::ProtoErrorKind;
 use hickory_resolver::proto::op::ResponseCode;
@@ -129,7 +129,8 @@ impl Resolver {
             name: "/etc/resolv.conf".into(),
             reason: format!("{error}; set `nameservers` on the channel instead"),
         })?;
-        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // Long MX lists fit into one datagram then.
+        builder.options_mut().edns0 = true;
         Ok(Resolver {
             inner: builder.build(),
         })
@@ -143,7 +144,8 @@ impl Resolver {
                 config.add_name_server(NameServerConfig::new(server, protocol));
             }
         }
-        let builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default());
+        let mut builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default());
+        builder.options_mut().edns0 = true;
         Resolver {
             inner: builder.build(),
         }
@@ -322,5 +324,117 @@ impl Lookup for Canned {
         found.sort_by_key(|address| address.is_ipv4());
         found.truncate(MAX_ADDRESSES);
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::op::{Message, MessageType};
+    use hickory_resolver::proto::rr::rdata::{A, AAAA, MX};
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use tokio::net::UdpSocket;
+
+    /// A name server on a loopback port that knows a few names.
+    async fn name_server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            loop {
+                let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+                let mut message = Message::from_vec(&buffer[..length]).unwrap();
+                let query = message.queries()[0].clone();
+                message
+                    .set_message_type(MessageType::Response)
+                    .set_recursion_available(true);
+                let name = query.name().to_ascii().to_ascii_lowercase();
+                let mx =
+                    |preference, host: &str| RData::MX(MX::new(preference, Name::from_ascii(host).unwrap()));
+                let four = RData::A(A::new(192, 0, 2, 1));
+                let answers = match (name.as_str(), query.query_type()) {
+                    ("mx.test.", RecordType::MX) => vec![mx(20, "B.test."), mx(10, "a.test.")],
+                    ("null.test.", RecordType::MX) => vec![mx(0, ".")],
+                    ("both.test.", RecordType::A) => vec![four],
+                    ("both.test.", RecordType::AAAA) => {
+                        vec![RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))]
+                    }
+                    ("half.test.", RecordType::A) => vec![],
+                    ("many.test.", RecordType::A) => vec![four; 40],
+                    _ => vec![],
+                };
+                let code = match (name.as_str(), query.query_type()) {
+                    ("nowhere.test.", _) => ResponseCode::NXDomain,
+                    ("broken.test.", _) | ("half.test.", RecordType::AAAA) => ResponseCode::ServFail,
+                    ("refused.test.", _) => ResponseCode::Refused,
+                    _ => ResponseCode::NoError,
+                };
+                message.set_response_code(code);
+                for (data, last) in answers.into_iter().zip(1u8..) {
+                    let data = match data {
+                        RData::A(_) if name == "many.test." => RData::A(A::new(192, 0, 2, last)),
+                        data => data,
+                    };
+                    message.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+                }
+                socket.send_to(&message.to_vec().unwrap(), peer).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn answers_of_a_name_server() {
+        let resolver = Resolver::with_servers(&[name_server().await]);
+        let mx = |preference, host: &str| Mx {
+            preference,
+            host: host.into(),
+        };
+        let records = MxAnswer::Records(vec![mx(10, "a.test"), mx(20, "B.test")]);
+        let cases: [(&str, Result<MxAnswer, &str>); 8] = [
+            ("mx.test", Ok(records.clone())),
+            ("MX.test.", Ok(records)),
+            ("null.test", Ok(MxAnswer::Null)),
+            ("both.test", Ok(MxAnswer::NoRecords)),
+            ("nowhere.test", Err("not found")),
+            ("broken.test", Err("temporary")),
+            ("refused.test", Err("temporary")),
+            ("a..test", Err("not found")),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(resolver.mx(name).await.map_err(|e| brief(&e)), expected, "{name}");
+        }
+        let cases: [(&str, Result<usize, &str>); 7] = [
+            ("both.test", Ok(2)),
+            ("many.test", Ok(MAX_ADDRESSES)),
+            ("mx.test", Err("no data")),
+            ("nowhere.test", Err("not found")),
+            ("broken.test", Err("temporary")),
+            // No IPv4 address, and nobody knows about IPv6: not a reason to give up.
+            ("half.test", Err("temporary")),
+            ("", Err("not found")),
+        ];
+        for (name, expected) in cases {
+            let got = resolver.addresses(name).await;
+            if let Ok(found) = &got {
+                assert!(
+                    found.is_sorted_by_key(|address| address.is_ipv4()),
+                    "{name}: {found:?}"
+                );
+            }
+            assert_eq!(
+                got.map(|found| found.len()).map_err(|e| brief(&e)),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    fn brief(error: &DnsError) -> &'static str {
+        match error {
+            DnsError::NotFound { .. } => "not found",
+            DnsError::NoData { .. } => "no data",
+            DnsError::Temporary { .. } => "temporary",
+        }
     }
 }

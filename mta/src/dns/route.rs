@@ -206,7 +206,8 @@ mod tests {
     #[tokio::test]
     async fn routes() {
         let host = |names: &[&str]| Ok(names.iter().map(|n| Hop::Host(n.to_string())).collect::<Vec<_>>());
-        let cases: Vec<(&str, &str, MxUse, Result<Vec<Hop>, &str>)> = vec![
+        type Case = (&'static str, &'static str, MxUse, Result<Vec<Hop>, &'static str>);
+        let cases: Vec<Case> = vec![
             (
                 "by preference",
                 "two.example",

@@ -14,6 +14,7 @@ use store::envelope::Failure;
 
 use super::fields::{clean, date};
 use super::{Kind, MAX_RECIPIENTS, Notification, Reported};
+use crate::smtp::client::reply::cut;
 
 /// The texts of one language: the files `return_*.txt`, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +181,8 @@ fn split_prefix(prefix: &str) -> (String, &str) {
             break;
         }
         let is_field = line.to_ascii_lowercase().starts_with("content-") && line.contains(':');
-        if !is_field && !(line.starts_with([' ', '\t']) && !fields.is_empty()) {
+        let continues = line.starts_with([' ', '\t']) && !fields.is_empty();
+        if !is_field && !continues {
             break;
         }
         if line.is_ascii() && line.len() <= super::fields::MAX_LINE {
@@ -305,7 +307,7 @@ impl<'a> Expansion<'a> {
             if let Some(value) = message.header_raw(name) {
                 let mut value = value.split_whitespace().collect::<Vec<_>>().join(" ");
                 if value.len() > SHOWN {
-                    value.truncate(value.floor_char_boundary(SHOWN));
+                    cut(&mut value, SHOWN);
                     value.push_str("...");
                 }
                 out.push_str(&wrap(&format!("  {name}: {}", clean(&value)), "    "));

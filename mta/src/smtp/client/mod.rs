@@ -19,6 +19,7 @@
 //! Source: queue specification 9, 10, 11; RFC 5321, 1870, 2033, 2920, 3207, 3461, 6152, 6531, 6710.
 
 pub mod convert;
+mod envelope;
 pub mod error;
 pub mod options;
 pub mod reach;
@@ -37,11 +38,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+pub use envelope::{Outgoing, OutgoingRecipient};
 pub use error::{Cause, ClientError};
 pub use options::{ClientOptions, EightBit, Hello, Protocol, Timeouts, Tls};
 pub use reply::Reply;
 pub use tls::TlsInfo;
-pub use transaction::{ENVELOPE_WINDOW, Outgoing, OutgoingRecipient, RecipientOutcome, SendOutcome};
+pub use transaction::{ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
 
 use wire::Wire;
 

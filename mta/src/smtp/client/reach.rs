@@ -52,10 +52,11 @@ pub async fn reach(
         attempts: Vec::new(),
         last: None,
         all_answered: true,
+        looped: false,
     };
     match route(destination.name, rules, dns).await {
         Ok(hops) => {
-            if let Some(connection) = round.walk(&hops, destination.port, dns, options).await? {
+            if let Some(connection) = round.walk(&hops, destination.port, dns, options).await {
                 return Ok(connection);
             }
         }
@@ -66,12 +67,12 @@ pub async fn reach(
         }
         Err(error) => round.no_route(&error),
     }
-    if let Some(host) = destination.last_resort {
+    if let Some(host) = destination.last_resort.filter(|_| !round.looped) {
         let hop = match crate::dns::route::literal(host) {
             Some(Ok(address)) => Hop::Address(address),
             _ => Hop::Host(host.to_string()),
         };
-        if let Some(connection) = round.walk(&[hop], destination.port, dns, options).await? {
+        if let Some(connection) = round.walk(&[hop], destination.port, dns, options).await {
             return Ok(connection);
         }
     }
@@ -82,6 +83,7 @@ struct Round {
     attempts: Vec<String>,
     last: Option<(Failure, bool)>,
     all_answered: bool,
+    looped: bool,
 }
 
 impl Round {
@@ -91,7 +93,7 @@ impl Round {
         port: u16,
         dns: &impl Lookup,
         options: &Arc<ClientOptions>,
-    ) -> Result<Option<Connection>, Unreached> {
+    ) -> Option<Connection> {
         for hop in hops {
             let addresses = match hop {
                 Hop::Address(address) => vec![*address],
@@ -104,20 +106,20 @@ impl Round {
                 },
             };
             for address in addresses {
-                if self.attempts.len() >= MAX_ATTEMPTS {
-                    return Ok(None);
+                if self.looped || self.attempts.len() >= MAX_ATTEMPTS {
+                    return None;
                 }
                 let target = Target {
                     host: hop.to_string(),
                     address: SocketAddr::new(address, port),
                 };
                 match Connection::open(&target, options).await {
-                    Ok(connection) => return Ok(Some(connection)),
-                    Err(error) => self.refused(&error)?,
+                    Ok(connection) => return Some(connection),
+                    Err(error) => self.refused(&error),
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     fn no_route(&mut self, error: &NoRoute) {
@@ -132,23 +134,16 @@ impl Round {
         self.last = Some((failure, error.is_permanent()));
     }
 
-    fn refused(&mut self, error: &ClientError) -> Result<(), Unreached> {
+    fn refused(&mut self, error: &ClientError) {
         self.attempts.push(error.to_string());
         self.last = Some((error.failure(), error.is_permanent()));
-        if matches!(error.cause, super::Cause::Loop(_)) {
-            return Err(Unreached {
-                failure: error.failure(),
-                permanent: true,
-                attempts: std::mem::take(&mut self.attempts),
-            });
-        }
+        self.looped = matches!(error.cause, super::Cause::Loop(_));
         self.all_answered &= matches!(error.cause, super::Cause::Refused { .. });
-        Ok(())
     }
 
     fn unreached(self) -> Unreached {
         let (mut failure, permanent) = self.last.unwrap_or_default();
-        let permanent = permanent && self.all_answered;
+        let permanent = self.looped || (permanent && self.all_answered);
         if !permanent && failure.status.starts_with('5') {
             failure.status.replace_range(..1, "4");
         }

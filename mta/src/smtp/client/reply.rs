@@ -66,9 +66,18 @@ impl Reply {
                 break;
             }
         }
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        cut(&mut text, MAX_TEXT);
         text
     }
+}
+
+/// Shortens a text to at most `limit` octets, between two characters.
+pub(crate) fn cut(text: &mut String, limit: usize) {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 /// Puts a reply together from its lines.
@@ -179,6 +188,14 @@ mod tests {
             let got = read(lines).map(|reply| reply.map(|r| r.text()).unwrap_or_default());
             assert_eq!(got.as_deref().map_err(|e| *e), *expected, "{name}");
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let line = format!("550 x{}", "\u{fc}".repeat(900));
+        let text = read(&[&line]).unwrap().unwrap().text();
+        assert_eq!(text.len(), MAX_TEXT - 1);
+        assert!(line.starts_with(&text));
     }
 
     #[test]
