@@ -73,6 +73,7 @@ impl Case {
             .map_or(self.original.len(), |at| at + 4);
         Notification {
             envelope: &self.envelope,
+            to: &self.envelope.from,
             recipients: self
                 .recipients
                 .iter()
@@ -550,13 +551,23 @@ fn options() {
 #[test]
 fn many_recipients_are_bounded() {
     let failed = (recipient("u@x"), Kind::Failed, Some(rejected()));
-    let case = case(vec![failed; 5000]);
+    let mut case = case(vec![failed; 5000]);
+    case.history = (0..100)
+        .map(|at| Attempt {
+            at,
+            failure: rejected(),
+        })
+        .collect();
     let (text, status, _, _) = read(&case.build(), "many");
     assert_eq!(
         status.matches("Final-recipient").count(),
         mta::dsn::MAX_RECIPIENTS
     );
     assert!(text.contains("(+4000)"));
+    assert_eq!(
+        text.matches("Thu, 1 Jan 1970").count(),
+        store::spool::HISTORY_LIMIT
+    );
 }
 
 #[test]

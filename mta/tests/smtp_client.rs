@@ -8,7 +8,7 @@ use mta::dns::Canned;
 use mta::dns::route::{MxUse, Rules};
 use mta::smtp::client::reach::{Destination, reach};
 use mta::smtp::client::{
-    Cause, ClientOptions, Connection, EightBit, Hello, Outgoing, OutgoingRecipient, Protocol,
+    Again, Cause, ClientOptions, Connection, EightBit, Hello, Outgoing, OutgoingRecipient, Protocol,
     RecipientOutcome, SendOutcome, Target, Timeouts, Tls, tls,
 };
 use store::envelope::Notify;
@@ -263,7 +263,8 @@ async fn delivers_and_is_reused_without_reset() {
     for _ in 0..2 {
         let outcome = connection.send(&to(&["a@mx.test"]), CONTENT).await;
         assert_eq!(brief(&outcome), ["delivered 250 2.0.0 taken"]);
-        assert!(connection.is_usable() && !outcome.dsn_passed_on && !outcome.untried);
+        assert!(connection.is_usable() && !outcome.dsn_passed_on);
+        assert_eq!(outcome.again, Again::No);
     }
     assert_eq!(
         (connection.transactions(), connection.banner()),
@@ -312,7 +313,10 @@ async fn a_pipelined_envelope_is_one_write_and_the_content_another() {
     );
     let envelope = "MAIL FROM:<s@me.test>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n".len();
     let reads = server.reads.lock().unwrap().clone();
-    assert_eq!(reads[..2], ["EHLO me.test\r\n".len(), envelope]);
+    assert_eq!(
+        reads,
+        ["EHLO me.test\r\n".len(), envelope, content.len() + ".\r\n".len()]
+    );
 }
 
 #[tokio::test]
@@ -500,7 +504,12 @@ async fn every_stage_can_refuse() {
         let outcome = connection.send(&to(&["a@x", "b@x"]), CONTENT).await;
         assert_eq!(brief(&outcome), expected, "{name}");
         assert_eq!(connection.is_usable(), usable, "{name}");
-        assert!(!outcome.untried, "{name}");
+        let next = name.ends_with("421") && !name.starts_with("message");
+        assert_eq!(
+            outcome.again,
+            if next { Again::NextHost } else { Again::No },
+            "{name}"
+        );
         if let RecipientOutcome::Failed(f) | RecipientOutcome::Deferred(f) = &outcome.recipients[0] {
             assert_eq!(
                 (f.remote.as_str(), f.transport.as_str()),
@@ -608,9 +617,15 @@ async fn a_dropped_connection_defers() {
         let outcome = connection.send(&to(&["a@x"]), CONTENT).await;
         let text = format!("deferred 4.4.2 remote host closed the connection during {during}");
         assert_eq!(brief(&outcome), [text], "{name}");
-        assert!(!connection.is_usable() && !outcome.untried, "{name}");
+        assert!(!connection.is_usable(), "{name}");
+        let early = during == "MAIL FROM" || during == "RCPT TO";
+        assert_eq!(
+            outcome.again,
+            if early { Again::NextHost } else { Again::No },
+            "{name}"
+        );
         let again = connection.send(&to(&["a@x"]), CONTENT).await;
-        assert!(again.untried, "{name}");
+        assert_eq!(again.again, Again::Reconnect, "{name}");
     }
 }
 
@@ -638,12 +653,40 @@ async fn an_idle_connection_that_went_away_is_untried() {
             "{name}"
         );
         let outcome = connection.send(&to(&["a@x"]), CONTENT).await;
-        assert!(outcome.untried, "{name}: {:?}", brief(&outcome));
+        assert_eq!(outcome.again, Again::Reconnect, "{name}: {:?}", brief(&outcome));
         assert!(
             matches!(outcome.recipients[0], RecipientOutcome::Deferred(_)),
             "{name}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_reply_too_many_ends_the_session() {
+    let steps = vec![
+        Hear("MAIL"),
+        say("250 ok"),
+        Hear("RCPT"),
+        say("250 ok"),
+        Hear("DATA"),
+        say("354 go"),
+        Message,
+        Say("250 in\r\n250 one too many\r\n".into()),
+        Silence,
+    ];
+    let server = Server::start(vec![script(&[], steps)]).await;
+    let mut connection = open(&server, options()).await;
+    assert_eq!(
+        brief(&connection.send(&to(&["a@x"]), CONTENT).await),
+        ["delivered 250 in"]
+    );
+    let outcome = connection.send(&to(&["a@x"]), CONTENT).await;
+    assert!(
+        brief(&outcome)[0].ends_with("unasked reply 250 one too many"),
+        "{:?}",
+        brief(&outcome)
+    );
+    assert!(!connection.is_usable());
 }
 
 #[tokio::test]

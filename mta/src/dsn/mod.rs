@@ -9,8 +9,7 @@
 //! bounded by [`Notification::content_limit`] and [`MAX_RECIPIENTS`]. Addresses and headers in UTF-8 are
 //! reported in the forms of RFC 6533.
 //!
-//! Not here: to whom the message goes (empty envelope From, or RETURN_ENVELOPE), its channel, and the rule
-//! that a message with empty envelope From gets no notification; see [`Notification::build`].
+//! Not here: the notification's own envelope (its From is empty, or as RETURN_ENVELOPE says) and channel.
 //!
 //! Source: queue specification 7; RFC 3461, 3464, 6522, 6533, 3834.
 
@@ -149,11 +148,14 @@ pub struct Reported<'a> {
 /// Everything that a notification says.
 #[derive(Debug, Clone)]
 pub struct Notification<'a> {
-    /// The original's envelope; the notification is addressed to its From.
+    /// The original's envelope.
     pub envelope: &'a Envelope,
+    /// Address in To: the original's envelope From, or the postmaster for a copy.
+    pub to: &'a str,
     /// Its recipients, with their fates.
     pub recipients: Vec<Reported<'a>>,
-    /// Failed attempts so far, oldest first (RETURN_DELIVERY_HISTORY); empty to say nothing of them.
+    /// Failed attempts so far, oldest first (RETURN_DELIVERY_HISTORY); empty to say nothing of them. At
+    /// most the last [`HISTORY_LIMIT`](store::spool::HISTORY_LIMIT) are shown.
     pub history: &'a [Attempt],
     /// The original: header and body.
     pub original: &'a [u8],
@@ -207,7 +209,8 @@ struct Part {
 }
 
 impl Notification<'_> {
-    /// Writes the message. The caller has made sure that the original's envelope From is not empty.
+    /// Writes the message. The caller has made sure that somebody is to be told ([`who_is_told`],
+    /// [`postmaster_is_told`]).
     pub fn build(&self) -> Built {
         let utf8 = self.needs_utf8();
         let parts = [self.text_part(), self.status_part(utf8), self.original_part(utf8)];
@@ -235,7 +238,7 @@ impl Notification<'_> {
 
     fn needs_utf8(&self) -> bool {
         let wide = |r: &Reported<'_>| !(r.recipient.address.is_ascii() && r.recipient.original.is_ascii());
-        self.envelope.utf8 || !self.envelope.from.is_ascii() || self.recipients.iter().any(wide)
+        self.envelope.utf8 || !self.to.is_ascii() || self.recipients.iter().any(wide)
     }
 
     fn unique_word(&self) -> String {
@@ -277,7 +280,7 @@ impl Notification<'_> {
         field("Date", date(self.now, &self.zone));
         field("From", format!("\"{personal}\" <{}>", clean(self.return_address)));
         field("Subject", clean(&self.subject()));
-        field("To", format!("<{}>", clean(&self.envelope.from)));
+        field("To", format!("<{}>", clean(self.to)));
         field("Message-id", message_id.to_string());
         let id = self.envelope.message_id.trim();
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>');

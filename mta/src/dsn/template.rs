@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use mail_parser::MessageParser;
 use store::envelope::Failure;
+use store::spool::HISTORY_LIMIT;
 
 use super::fields::{clean, date};
 use super::{Kind, MAX_RECIPIENTS, Notification, Reported};
@@ -158,7 +159,8 @@ pub(super) fn expand(notification: &Notification<'_>) -> (String, String) {
     }
     if !notification.history.is_empty() {
         out.push_str(&format!("\n{}:\n\n", clean(&notification.words.history)));
-        for attempt in notification.history {
+        let skipped = notification.history.len().saturating_sub(HISTORY_LIMIT);
+        for attempt in notification.history.iter().skip(skipped) {
             let when = date(attempt.at, &notification.zone);
             out.push_str(&wrap(
                 &format!("  {when}  {}", clean(&attempt.failure.diagnostic)),

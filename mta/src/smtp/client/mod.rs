@@ -43,7 +43,7 @@ pub use error::{Cause, ClientError};
 pub use options::{ClientOptions, EightBit, Hello, Protocol, Timeouts, Tls};
 pub use reply::Reply;
 pub use tls::TlsInfo;
-pub use transaction::{ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
+pub use transaction::{Again, ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
 
 use wire::Wire;
 

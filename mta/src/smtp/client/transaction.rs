@@ -31,6 +31,18 @@ pub enum RecipientOutcome {
     Deferred(Failure),
 }
 
+/// What to do at once with recipients that were deferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Nothing: they wait for the next round.
+    No,
+    /// The connection had served a message before and was gone, or closing (421), before it acknowledged
+    /// anything of this one, which was therefore not really tried: open another to the same host.
+    Reconnect,
+    /// The connection was closed, or closing, before a recipient was accepted: the next host may be tried.
+    NextHost,
+}
+
 /// What became of a message.
 #[derive(Debug, Clone)]
 pub struct SendOutcome {
@@ -41,9 +53,8 @@ pub struct SendOutcome {
     pub dsn_passed_on: bool,
     /// The content was converted to 7 bits.
     pub converted: bool,
-    /// The connection had served a message before and was gone (or closing, 421) before it acknowledged
-    /// anything of this one: the message was not really tried; open another connection for it.
-    pub untried: bool,
+    /// Whether to try the deferred recipients again at once.
+    pub again: Again,
 }
 
 /// Which reply comes next.
@@ -90,7 +101,7 @@ impl Connection {
             recipients: Vec::new(),
             dsn_passed_on: self.offers.dsn,
             converted: false,
-            untried: false,
+            again: Again::No,
         };
         let mut progress = Progress {
             outcomes: vec![None; envelope.recipients.len()],
@@ -102,7 +113,7 @@ impl Connection {
         if self.state == State::Broken {
             let failure = self.failure("4.4.2", "the connection is already closed".into());
             progress.settle_open(&RecipientOutcome::Deferred(failure));
-            outcome.untried = true;
+            outcome.again = Again::Reconnect;
         } else {
             self.check(envelope, &mut progress);
             let content = self.fit(content, &mut progress, &mut outcome);
@@ -113,7 +124,11 @@ impl Connection {
                 match self.transact(envelope, &content, state, &mut progress).await {
                     Ok(next) => self.state = next,
                     Err(cause) => {
-                        outcome.untried = reused && !progress.acknowledged && is_gone(&cause);
+                        outcome.again = match is_gone(&cause) {
+                            true if reused && !progress.acknowledged => Again::Reconnect,
+                            true if progress.accepted.is_empty() => Again::NextHost,
+                            _ => Again::No,
+                        };
                         let failure = self.error(cause).failure();
                         progress.settle_open(&RecipientOutcome::Deferred(temporary(failure)));
                     }
@@ -212,6 +227,21 @@ impl Connection {
             .map(|(i, _)| i)
             .collect();
 
+        if self.wire.has_unread() {
+            // A reply too many would be taken for the answer to the next command.
+            let during = "a pause between messages";
+            let reply = self
+                .wire
+                .reply(self.options.timeouts.status_receive, during)
+                .await?;
+            return Err(match reply.code {
+                421 => Cause::Refused { during, reply },
+                _ => Cause::BadReply {
+                    during,
+                    problem: format!("unasked reply {}", reply.text()),
+                },
+            });
+        }
         self.output.clear();
         let mut expected: Vec<Expect> = Vec::with_capacity(todo.len() + 3);
         if state == State::NeedsReset {
@@ -381,7 +411,7 @@ impl Connection {
             Protocol::Smtp => 1,
             Protocol::Lmtp => progress.accepted.len(),
         };
-        let accepted = std::mem::take(&mut progress.accepted);
+        let accepted = progress.accepted.clone();
         let mut next = State::Ready;
         for index in accepted.iter().take(replies) {
             let reply = self.wire.reply(time, during).await?;
