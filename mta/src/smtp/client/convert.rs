@@ -81,15 +81,14 @@ pub fn to_seven_bits(content: &[u8]) -> Result<Vec<u8>, NotConverted> {
     Ok(out)
 }
 
+/// How often the field's name occurs anywhere, so that no way to write a header hides one.
 fn count_content_types(content: &[u8]) -> usize {
-    let name = b"content-type";
-    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', content).map(|at| at + 1));
-    starts
-        .filter(|&at| {
-            content
-                .get(at..at + name.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(name))
-        })
+    let is_name = |hyphen: usize| {
+        let start = hyphen.checked_sub(b"content".len())?;
+        content.get(start..hyphen + b"-type".len())
+    };
+    memchr::memchr_iter(b'-', content)
+        .filter(|&hyphen| is_name(hyphen).is_some_and(|name| name.eq_ignore_ascii_case(b"content-type")))
         .count()
 }
 
@@ -422,8 +421,14 @@ mod tests {
             b"\xfc".to_vec(),
         ]
         .concat();
+        let odd = [
+            b"\r cONTENT-tYPE :message/rfc822\n\n".repeat(MAX_PARTS + 1),
+            b"\xfc".to_vec(),
+        ]
+        .concat();
         let cases: &[(&str, &[u8], NotConverted)] = &[
             ("messages in messages", &many, NotConverted::TooManyParts),
+            ("the same, written oddly", &odd, NotConverted::TooManyParts),
             (
                 "a multipart without boundaries",
                 b"Content-Type: multipart/mixed; boundary=x\r\n\r\n\xfc\r\n",

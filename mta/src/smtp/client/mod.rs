@@ -322,6 +322,7 @@ impl Connection {
         if self.wire.write(b"QUIT\r\n", time, "QUIT").await.is_ok() {
             // The answer changes nothing; waiting for it lets the server close first.
             let _ = self.wire.reply(time, "QUIT").await;
+            self.wire.close(time).await;
         }
     }
 

@@ -131,6 +131,20 @@ impl Wire {
         Ok(count)
     }
 
+    /// Ends the stream in order: over TLS, with the alert that says that nothing was cut off.
+    pub(super) async fn close(&mut self, time: Duration) {
+        let limit = self.limit(time);
+        let work = async {
+            match &mut self.stream {
+                Stream::Plain(stream) => stream.shutdown().await,
+                Stream::Tls(stream) => stream.shutdown().await,
+                Stream::Gone => Ok(()),
+            }
+        };
+        // The session is over either way.
+        let _ = timeout(limit, work).await;
+    }
+
     /// Octets that came but that nobody asked for.
     pub(super) fn has_unread(&self) -> bool {
         self.taken < self.input.len()
