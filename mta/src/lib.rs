@@ -3,6 +3,7 @@
 //! This crate alone opens sockets and files other than the spool's. It never parses a template and never
 //! decides by itself: it builds probes, asks the policy program, and does what the answer says.
 
+pub mod access;
 pub mod directory;
 pub mod dns;
 pub mod dsn;
