@@ -4,12 +4,17 @@
 //! decides by itself: it builds probes, asks the policy program, and does what the answer says.
 
 pub mod access;
+pub mod callout;
+pub mod configuration;
 pub mod directory;
 pub mod dns;
 pub mod dsn;
+pub mod evaluate;
+pub mod journal;
 pub mod log;
 pub mod memcache_url;
 pub mod metermaid;
+pub mod notice;
 pub mod sasl;
 pub mod smtp;
 pub mod tls;
