@@ -43,7 +43,9 @@ fn id(vector: &Value) -> &str {
 }
 
 fn table(vector: &Value) -> &str {
-    vector["event"]["table"].as_str().expect("every vector has a table")
+    vector["event"]["table"]
+        .as_str()
+        .expect("every vector has a table")
 }
 
 fn is_build(vector: &Value) -> bool {
@@ -150,7 +152,7 @@ fn decisions() {
         let facts = ReplyFacts {
             sasl_offered: session["sasl_offered"] == json!(true),
             authenticated: session["authenticated"] == json!(true),
-            address: probe.rsplit('|').next().expect("a probe"),
+            address: point.address_in(probe),
             ..ReplyFacts::default()
         };
         let decision = point.decide(result.as_ref(), &facts);
@@ -162,7 +164,10 @@ fn decisions() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(seen >= 60, "only {seen} vectors for the tables of the policy points");
+    assert!(
+        seen >= 60,
+        "only {seen} vectors for the tables of the policy points"
+    );
 }
 
 /// The facts of a `build` event, owned.

@@ -145,6 +145,21 @@ impl Point {
         decision::unavailable(self)
     }
 
+    /// The address that the reply to a probe ends with, for tools that have only the probe: the recipient or
+    /// sender as the probe has it; empty for points whose replies name nobody. A `|` in a field before it
+    /// misleads this.
+    pub fn address_in(self, probe: &str) -> &str {
+        // connection data: one empty field, or five, then the application and the submit type
+        let connection = if probe.starts_with("TCP|") { 7 } else { 3 };
+        let field = match self {
+            Point::OrigSendAccess | Point::SendAccess => 3,
+            Point::OrigMailAccess | Point::MailAccess => connection + 3,
+            Point::FromAccess => connection + 1,
+            _ => return "",
+        };
+        probe.split('|').nth(field).unwrap_or("")
+    }
+
     fn read(self, result: &MappingResult, facts: &ReplyFacts<'_>, refused: bool) -> Decision {
         match self {
             Point::FromAccess
@@ -189,4 +204,6 @@ pub trait PolicyPoint {
 }
 
 #[cfg(test)]
-mod tests;
+mod decision_tests;
+#[cfg(test)]
+mod probe_tests;

@@ -9,7 +9,7 @@
 use policy::mapping::{FlagSet, MappingResult};
 use policy::options::Options;
 
-use super::arguments::{Arguments, clean};
+use super::arguments::Arguments;
 use super::decision::{Decision, Effects};
 use super::facts::SessionFacts;
 use super::probe::Probe;
@@ -110,7 +110,7 @@ fn raw_reply(text: &str) -> String {
         }
         out.push_str(code);
         out.push(if n == last { ' ' } else { '-' });
-        out.push_str(&clean(own.unwrap_or(line)));
+        out.push_str(own.unwrap_or(line));
     }
     out
 }

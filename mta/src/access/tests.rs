@@ -1,1 +1,0 @@
-//! Cases beyond the vectors.
