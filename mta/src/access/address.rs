@@ -34,64 +34,68 @@ pub(super) fn read(point: Point, result: &MappingResult, facts: &ReplyFacts<'_>,
     let flags = result.flags;
     let from = |flag| point == Point::FromAccess && flags.has(flag);
     let mut arguments = Arguments::new(result.arguments());
-    let (mut always, mut accepted) = (Effects::default(), Effects::default());
+    let mut effects = Effects::default();
     if flags.has('U') {
-        always.debug = Some(integer(arguments.next()).clamp(0, DEBUG_LIMIT));
+        effects.debug = Some(integer(arguments.next()).clamp(0, DEBUG_LIMIT));
     }
     if from('J') {
-        accepted.envelope_from = address(arguments.next());
+        effects.envelope_from = address(arguments.next());
     }
     if from('K') {
-        accepted.sender = someone(arguments.next());
+        effects.sender = someone(arguments.next());
     }
     if flags.has('I') {
-        accepted.group_check = Some((clean(arguments.next()), clean(arguments.next())));
+        effects.group_check = Some((clean(arguments.next()), clean(arguments.next())));
     }
     if flags.has('<') {
-        always.syslog = arguments.text();
+        effects.syslog = arguments.text();
     }
     if flags.has('>') {
-        let notice = arguments.text();
-        always.syslog_rejected = notice.filter(|_| refused);
+        effects.syslog_rejected = arguments.text();
     }
     if flags.has('D') {
-        always.delay_cs = Some(integer(arguments.next()).clamp(-DELAY_LIMIT, DELAY_LIMIT));
+        effects.delay_cs = Some(integer(arguments.next()).clamp(-DELAY_LIMIT, DELAY_LIMIT));
     }
     if flags.has('T') {
-        accepted.tag = arguments.text();
+        effects.tag = arguments.text();
     }
     if flags.has('A') {
-        accepted.add_header = header(arguments.next());
+        effects.add_header = header(arguments.next());
     }
     if flags.has('G') {
-        accepted.conversion_tags = arguments.text();
+        effects.conversion_tags = arguments.text();
     }
     if from('S') {
-        accepted.limits = TransactionLimits::parse(arguments.next());
+        effects.limits = TransactionLimits::parse(arguments.next());
     }
     let code = flags.has('X').then(|| arguments.next()).and_then(enhanced);
     if flags.has(',') {
-        accepted.spamadjust = adjustment(arguments.next());
+        effects.spamadjust = adjustment(arguments.next());
     }
     if from('(') {
-        accepted.postmaster = someone(arguments.next());
+        effects.postmaster = someone(arguments.next());
     }
     if from(')') {
-        accepted.postmaster_default = someone(arguments.next());
+        effects.postmaster_default = someone(arguments.next());
     }
     if refused {
-        return refuse(code, arguments.rest(), facts, always);
+        let effects = Effects {
+            debug: effects.debug,
+            syslog: effects.syslog,
+            syslog_rejected: effects.syslog_rejected,
+            delay_cs: effects.delay_cs,
+            ..Effects::default()
+        };
+        return refuse(code, arguments.rest(), facts, effects);
     }
     Decision::accept(Effects {
-        debug: always.debug,
-        syslog: always.syslog,
-        delay_cs: always.delay_cs,
+        syslog_rejected: None,
         bitbucket: flags.has('B'),
         hold: flags.has('H'),
         discard_all: flags.has('V'),
         jettison_all: flags.has('Z'),
         novacation: from('!'),
-        ..accepted
+        ..effects
     })
 }
 

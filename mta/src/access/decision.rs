@@ -179,7 +179,7 @@ pub struct Effects {
 }
 
 /// Limits that `FROM_ACCESS` sets for a transaction: `b[,r[,c]]`, a list in JSON. They count where they are
-/// lower than the others that apply.
+/// lower than the others that apply (choice).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TransactionLimits {
     /// Size of the message, in blocks.

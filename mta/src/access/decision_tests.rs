@@ -331,6 +331,20 @@ fn refused_connections() {
 fn other_tables() {
     let cases = [
         (
+            "notices, TLS accepted",
+            Point::TlsAccess,
+            "<>S",
+            "a|b|c",
+            json!({"syslog": "a", "switch_channel": "c"}),
+        ),
+        (
+            "notices, connection accepted",
+            Point::PortAccess,
+            "Y<>",
+            "a|b|c",
+            json!({"syslog": "a", "ruleset": "c"}),
+        ),
+        (
             "replaced",
             Point::IpAccess,
             "A",
