@@ -310,3 +310,26 @@ enum Expansion {
 fn unknown_alias(submitted: &str) -> Reply {
     Reply::new(550, (5, 1, 1), format!("unknown or illegal alias: {submitted}"))
 }
+
+/// Mail that this server sends anew: notifications, and what `process` and `reprocess` readdress.
+impl Decider {
+    /// Decides on a recipient of a message that is queued already. The result is added to the transaction.
+    pub async fn recipient_again(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+        if self.transaction.is_none() {
+            self.transaction = Some(super::Transaction::default());
+        }
+        let rcpt = Rcpt {
+            to: recipient.address.clone(),
+            notify: recipient.notify,
+            orcpt: Some(recipient.original.clone()),
+            other: Vec::new(),
+        };
+        let reply = self.rcpt(&rcpt).await;
+        if reply.is_positive() { Ok(()) } else { Err(reply) }
+    }
+
+    /// Where the rules lead an address; `None` where nowhere.
+    pub async fn where_to(&mut self, address: &str) -> Option<Rewritten> {
+        self.route(address, address).await.ok()
+    }
+}
