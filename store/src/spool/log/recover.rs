@@ -352,7 +352,7 @@ impl Replay<'_> {
             }
             Head::Remove(id) => {
                 self.seen(id.0);
-                drop(self.index.remove(id));
+                self.index.remove(id);
             }
         }
     }
