@@ -51,7 +51,8 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and its parents where they are missing; their names are durable on return.
+    /// Creates a directory and its parents where they are missing. Their names are durable on return, and so is
+    /// the name of `dir` if it was there before: whoever made it may have died before syncing it.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;

@@ -44,6 +44,12 @@ fn private_dir() -> DirBuilder {
     builder
 }
 
+fn parent(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = private(OpenOptions::new().append(true).create_new(true)).open(path)?;
@@ -98,16 +104,20 @@ impl Disk for RealDisk {
             .ancestors()
             .take_while(|path| !path.as_os_str().is_empty() && !path.is_dir())
             .collect();
+        if missing.is_empty() {
+            return match self.sync_dir(parent(dir)) {
+                // A directory we may pass through but not read: it was set up by someone else, and long ago.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                outcome => outcome,
+            };
+        }
         for path in missing.into_iter().rev() {
             match private_dir().create(path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
                 Err(error) => return Err(error),
             }
-            match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent)?,
-                _ => self.sync_dir(Path::new("."))?,
-            }
+            self.sync_dir(parent(path))?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::{Disk, DiskFile, DiskLock};
 const SECTOR: usize = 512;
 
 /// The simulated disk.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
 }
@@ -45,6 +45,7 @@ struct State {
     fail_syncs: BTreeSet<u64>,
     syncs: u64,
     syncs_after_failure: u64,
+    fail_renames: u64,
 }
 
 #[derive(Clone, Default)]
@@ -205,10 +206,22 @@ impl State {
     }
 }
 
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SimDisk {
-    /// An empty disk of unlimited size.
+    /// A disk of unlimited size with an empty root directory.
     pub fn new() -> Self {
-        Self::default()
+        let mut state = State::default();
+        for names in [&mut state.names, &mut state.durable] {
+            names.dirs.insert(PathBuf::from("/"));
+        }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -247,6 +260,11 @@ impl SimDisk {
         state.fail_syncs.insert(number);
     }
 
+    /// Fails the next renames, so many of them.
+    pub fn fail_renames(&self, count: u64) {
+        self.state().fail_renames = count;
+    }
+
     /// Syncs of a file of which a sync had failed before: each is a mistake of the caller.
     pub fn syncs_after_failure(&self) -> u64 {
         self.state().syncs_after_failure
@@ -264,6 +282,18 @@ impl SimDisk {
                     *byte ^= mask;
                 }
             }
+        }
+    }
+
+    /// The disk as the next process finds it when only the process died: nothing is lost, and nothing is more
+    /// durable than it was. This disk is left as it is.
+    pub fn kill(&self) -> SimDisk {
+        let mut state = self.state().clone();
+        (state.crashed, state.crash_at) = (false, None);
+        state.locks.clear();
+        state.fail_syncs.clear();
+        SimDisk {
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
@@ -459,6 +489,10 @@ impl Disk for SimDisk {
         if !state.names.files.contains_key(from) {
             return Err(not_found());
         }
+        if state.fail_renames > 0 {
+            state.fail_renames -= 1;
+            return Err(io::Error::other("simulated rename failure"));
+        }
         state.change(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
         if stops { Err(gone()) } else { Ok(()) }
     }
@@ -476,12 +510,8 @@ impl Disk for SimDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         let stops = state.call()?;
-        let missing: Vec<PathBuf> = dir
-            .ancestors()
-            .filter(|path| !state.names.dirs.contains(*path))
-            .map(Path::to_path_buf)
-            .collect();
-        for path in missing.into_iter().rev() {
+        let ancestors: Vec<PathBuf> = dir.ancestors().map(Path::to_path_buf).collect();
+        for path in ancestors.into_iter().rev() {
             let change = NameChange::Directory(path);
             if stops {
                 state.change(change);

@@ -279,6 +279,10 @@ impl SegmentSpool {
                 )),
                 _ => error.into(),
             })?;
+        // Names that a killed process left unsynced are taken for what they seem, so they must last.
+        for path in [&layout.segments, &layout.bodies] {
+            disk.sync_dir(path)?;
+        }
         let Recovered {
             index,
             next_id,

@@ -19,7 +19,7 @@ use crate::disk::sim::SimDisk;
 use crate::envelope::{Envelope, Recipient};
 use crate::spool::NewEntry;
 
-const DIR: &str = "/var/queue";
+const DIR: &str = "/queue";
 
 /// Small sizes, so that segments roll and compaction happens within a hundred transactions.
 fn small() -> Options {

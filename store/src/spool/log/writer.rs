@@ -117,30 +117,36 @@ impl Writer {
     /// One batch, and one step of tidying up. `wait`: for a request, when there is nothing else to do.
     /// False when the spool is closed and nothing waits.
     pub(super) fn turn(&mut self, wait: bool) -> bool {
-        if self.shared.closing.load(Relaxed) {
+        let closing = self.shared.closing.load(Relaxed);
+        if closing {
             self.receiver.close();
         }
         let mut requests = Vec::new();
-        let mut open = true;
-        if wait && !self.has_tidying() {
-            match self.receiver.blocking_recv() {
-                Some(request) => requests.push(request),
-                None => open = false,
-            }
+        // Once closed the writer must not wait: a caller may have been given the room to send and may never be
+        // polled again, least of all while its thread waits in `close`.
+        if wait && !closing && !self.has_tidying() {
+            requests.extend(self.receiver.blocking_recv());
         }
         let mut bytes = requests
             .iter()
             .filter_map(Request::record)
             .map(Bytes::len)
             .sum::<usize>();
-        while open && bytes < MAX_BATCH {
+        let mut open = true;
+        while bytes < MAX_BATCH {
             match self.receiver.try_recv() {
                 Ok(request) => {
                     bytes += request.record().map_or(0, Bytes::len);
                     requests.push(request);
                 }
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => open = false,
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    open = !closing;
+                    break;
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    open = false;
+                    break;
+                }
             }
         }
         let copies = if open { self.copies() } else { Vec::new() };

@@ -234,6 +234,38 @@ fn ids_are_never_used_twice() {
 }
 
 #[test]
+fn ids_of_segments_that_are_gone_are_not_used_again() {
+    let disk = SimDisk::new();
+    let dir = Path::new(DIR).join("segments");
+    disk.create_dir(&dir).unwrap();
+    // All that is left of a busy queue: a segment begun when 49 ids had been used.
+    let header = format::SegmentHeader {
+        number: 7,
+        next_id: 50,
+        salt: 1,
+    }
+    .encode();
+    disk.create(&dir.join("000000000007.log"))
+        .unwrap()
+        .append(&header)
+        .unwrap();
+    let mut rig = Rig::open(&disk).unwrap();
+    let id = rig
+        .one(rig.spool.enqueue(message("c", inline_text("c", 10), &["x"])))
+        .unwrap()[0];
+    assert_eq!(id, EntryId(50));
+    rig.one(rig.spool.remove(id)).unwrap();
+    let written = disk
+        .read_at(&dir.join("000000000008.log"), 0, format::SEGMENT_HEADER)
+        .unwrap();
+    assert_eq!(
+        format::SegmentHeader::decode(&written).unwrap().next_id,
+        51,
+        "and the next one says so too"
+    );
+}
+
+#[test]
 fn long_lived_entries_are_copied_forward() {
     let disk = SimDisk::new();
     let mut rig = Rig::open(&disk).unwrap();

@@ -58,6 +58,11 @@ fn every_boundary(seed: u64) {
         disk.crash_at(call);
         let (ledger, finished) = run(&disk, seed);
         assert!(!finished, "call {call} was never made");
+        examine(
+            &ledger,
+            &disk.kill(),
+            &format!("seed {seed}, process killed at call {call}"),
+        );
         for outcome in 0..4 {
             let case = format!("seed {seed}, call {call}, outcome {outcome}");
             let found = disk.crash(seed * 1000 + call * 10 + outcome);

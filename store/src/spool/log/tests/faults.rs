@@ -96,6 +96,73 @@ fn a_failed_sync_of_a_body_refuses_it() {
 }
 
 #[test]
+fn while_a_failed_segment_cannot_be_cut_nothing_is_written() {
+    let disk = SimDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    let kept = rig
+        .one(rig.spool.enqueue(message("kept", inline_text("kept", 9), &["a"])))
+        .unwrap()[0];
+    let body = rig.stored(&text("unsure", 3000)).unwrap();
+    disk.fail_sync(0);
+    disk.fail_renames(2);
+    assert!(
+        rig.one(rig.spool.enqueue(message("unsure", body, &["a"])))
+            .is_err()
+    );
+    assert!(
+        rig.one(rig.spool.remove(kept)).is_err(),
+        "the second try to cut fails too"
+    );
+    for seed in 0..32 {
+        // The refused message may be found now, and then it must be whole.
+        let rig = Rig::open(&disk.crash(seed)).unwrap();
+        assert_eq!(rig.recovery.problems, [], "seed {seed}");
+        for entry in rig.spool.entries() {
+            rig.spool.content(entry.id).unwrap();
+        }
+        assert!(rig.spool.entry(kept).is_some(), "seed {seed}");
+    }
+    rig.one(rig.spool.remove(kept)).unwrap();
+    for seed in 0..32 {
+        let rig = Rig::open(&disk.crash(seed)).unwrap();
+        assert_eq!(
+            (rig.recovery.entries, rig.recovery.problems.len()),
+            (0, 0),
+            "seed {seed}: the cut is made"
+        );
+    }
+}
+
+#[test]
+fn a_cut_that_a_killed_process_left_unsynced_lasts() {
+    let disk = SimDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    rig.one(rig.spool.enqueue(message("kept", inline_text("kept", 9), &["a"])))
+        .unwrap();
+    disk.fail_sync(0);
+    // The append, the sync that fails, the rename, and then the sync of the directory.
+    disk.crash_at(disk.calls() + 3);
+    assert!(
+        rig.one(
+            rig.spool
+                .enqueue(message("refused", inline_text("refused", 9), &["a"]))
+        )
+        .is_err()
+    );
+    assert!(disk.crashed() && segment_names(&disk.kill())[0].ends_with(".cut"));
+    let disk = disk.kill();
+    assert_eq!(Rig::open(&disk).unwrap().recovery.entries, 1);
+    for seed in 0..32 {
+        let rig = Rig::open(&disk.crash(seed)).unwrap();
+        assert_eq!(
+            (rig.recovery.entries, rig.recovery.problems.len()),
+            (1, 0),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_messages_takes_removals_and_recovers() {
     let disk = SimDisk::new();
     let mut rig = Rig::open(&disk).unwrap();
@@ -223,6 +290,20 @@ proptest! {
         prop_assert_eq!(disk.syncs_after_failure(), 0);
         if !disk.crashed() {
             ledger.check(&rig, &disk, "still running");
+        }
+        // A process that was only killed, then a power failure under its successor.
+        let killed = disk.kill();
+        killed.set_capacity(None);
+        let mut next = Rig::open(&killed).unwrap();
+        ledger.check(&next, &killed, "killed");
+        let later = ledger.check_service(&mut next, "killed");
+        let entries = next.spool.entries();
+        // Killed between a failed sync and the cut, the successor cannot know that its own sync saves nothing.
+        let known = killed.syncs_after_failure() == 0;
+        for seed in outcomes.iter().filter(|_| known) {
+            let rig = Rig::open(&killed.crash(*seed)).unwrap();
+            prop_assert!(rig.spool.entry(later).is_some());
+            prop_assert_eq!(rig.spool.entries(), entries.clone());
         }
         for seed in outcomes {
             let found = disk.crash(seed);
