@@ -28,12 +28,12 @@ pub async fn deliver(server: &Arc<Server>, entry: &Arc<Entry>, content: &[u8], p
         let (folder, flags) = (recipient.folder.clone(), recipient.flags.clone());
         // files and their syncs are not for the runtime's threads
         let done = tokio::task::spawn_blocking(move || {
-            Maildir::open(&path)?.deliver(&message, &key, folder.as_deref(), &flags)
+            Maildir::open(&path)?.deliver(&key, &message, folder.as_deref(), &flags)
         })
         .await;
         verdicts.push(match done {
             Ok(Ok(_)) => Verdict::delivered(""),
-            Ok(Err(MaildirError::Full { .. })) => Verdict::deferred("4.3.1", "the message store's disk is full".into()),
+            Ok(Err(MaildirError::Full(_))) => Verdict::deferred("4.3.1", "the message store's disk is full".into()),
             Ok(Err(error)) if is_refusal(&error) => Verdict::failed("5.2.0", error.to_string()),
             Ok(Err(error)) => Verdict::deferred("4.2.0", error.to_string()),
             Err(error) => Verdict::deferred("4.3.0", error.to_string()),
@@ -44,7 +44,7 @@ pub async fn deliver(server: &Arc<Server>, entry: &Arc<Entry>, content: &[u8], p
 
 /// Whether a later attempt can do no better.
 fn is_refusal(error: &MaildirError) -> bool {
-    matches!(error, MaildirError::BadFolder { .. } | MaildirError::BadKey { .. })
+    matches!(error, MaildirError::Folder { .. })
 }
 
 /// A failure made here.

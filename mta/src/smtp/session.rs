@@ -508,10 +508,11 @@ impl Session {
         };
         if error.is_bad_guess() {
             let client = self.peer.client.ip();
-            let delay = self.server.failures.lock().map(|mut f| f.failed(client, Instant::now()));
-            if let Ok(delay) = delay {
-                tokio::time::sleep(delay).await;
-            }
+            let delay = match self.server.failures.lock() {
+                Ok(mut failures) => failures.failed(client, Instant::now()),
+                Err(_) => Duration::from_secs(10),
+            };
+            tokio::time::sleep(delay).await;
         }
         self.log_authentication("Bad username or password", &login, &reply.summary());
         reply

@@ -28,9 +28,6 @@ use crate::smtp::protocol::Reply;
 pub use header::HeaderFacts;
 pub use message::{Collected, Collector, Enqueue, Queued, TooLarge, enqueue, unique_id};
 
-/// Longest delay that a `$D` may ask for.
-const DELAY_LIMIT: Duration = Duration::from_secs(60);
-
 /// What happened in a session, for `sluice explain`.
 #[derive(Debug, Clone)]
 pub enum Record {
@@ -218,7 +215,7 @@ impl Decider {
     fn apply_common(&mut self, decision: &Decision) {
         let effects = &decision.effects;
         if let Some(hundredths) = effects.delay_cs {
-            let delay = Duration::from_millis(hundredths.unsigned_abs() * 10).min(DELAY_LIMIT);
+            let delay = Duration::from_millis(hundredths.unsigned_abs().saturating_mul(10));
             if hundredths > 0 {
                 self.delay = self.delay.max(delay);
             } else {
@@ -240,7 +237,7 @@ impl Decider {
         };
         if !decision.accepted {
             let text = decision.text.clone().unwrap_or_default();
-            return Admission::Refused { text, record: decision.effects.record };
+            return Admission::Refused { text, record: decision.effects.log_rejection };
         }
         self.switch_by_address().await;
         let offers_sasl = self.channel().is_some_and(|c| c.settings.sasl_server != Need::No);
@@ -363,12 +360,12 @@ impl Decider {
         let effects = decision.effects;
         let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let limits = effects.limits.unwrap_or_default();
-        let blocks = [limits.first().copied(), settings.source_block_limit, positive(site.options.number("BLOCK_LIMIT", 0))];
+        let blocks = [limits.blocks, settings.source_block_limit, positive(site.options.number("BLOCK_LIMIT", 0))];
         let size_limit = blocks.into_iter().flatten().filter(|n| *n > 0).min().unwrap_or(0).saturating_mul(block);
         if size_limit > 0 && mail.size.is_some_and(|size| size > size_limit) {
             return too_large(mail.size.unwrap_or(0), size_limit);
         }
-        let small = |n: Option<&u64>| n.filter(|n| **n > 0).map(|n| u32::try_from(*n).unwrap_or(u32::MAX));
+        let small = |n: Option<u64>| n.filter(|n| *n > 0).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let transport = facts.transport();
         let envelope = Envelope {
             from: effects.envelope_from.unwrap_or(from),
@@ -394,8 +391,8 @@ impl Decider {
             discard: effects.discard_all || effects.jettison_all || effects.bitbucket,
             hold: effects.hold,
             size_limit,
-            recipient_limit: small(limits.get(1)).or(settings.recipient_limit),
-            recipient_cutoff: small(limits.get(2)).or(settings.recipient_cutoff),
+            recipient_limit: small(limits.recipients).or(settings.recipient_limit),
+            recipient_cutoff: small(limits.cutoff).or(settings.recipient_cutoff),
             ..Transaction::default()
         });
         Reply::address_ok()
@@ -502,8 +499,7 @@ fn decided(table: &str, decision: &Decision) -> String {
 }
 
 /// Whether a system user is in a group, by /etc/passwd and /etc/group.
-fn in_group(check: &[String]) -> bool {
-    let [user, group] = check else { return false };
+fn in_group((user, group): &(String, String)) -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let groups = read("/etc/group");
     let Some(line) = groups.lines().find(|l| l.split(':').next() == Some(group)) else { return false };
