@@ -23,3 +23,4 @@ pub mod server;
 pub mod smtp;
 pub mod tls;
 pub mod transaction;
+pub mod up;
