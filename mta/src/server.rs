@@ -145,7 +145,7 @@ impl Server {
             configuration::read(&layout).map_err(|e| StartError::Configuration(Box::new(e)))?;
         let directory = directory::load(&layout.users())?.directory;
         let io = |path: std::path::PathBuf| move |error| StartError::Io { path: path.display().to_string(), error };
-        for dir in [layout.queue(), layout.log(), layout.store(), layout.root.join("run")] {
+        for dir in [layout.queue(), layout.log(), layout.store(), layout.tls(), layout.root.join("run")] {
             make_private(&dir).map_err(io(dir.clone()))?;
         }
         let path = layout.queue();

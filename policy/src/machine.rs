@@ -129,7 +129,6 @@ pub(crate) enum Resume {
 /// What all frames share.
 pub(crate) struct Context<'a> {
     pub program: &'a Program,
-    pub facts: &'a Facts,
     pub limits: &'a Limits,
     pub trace: &'a mut Trace,
     fuel: &'a mut u64,
@@ -298,7 +297,6 @@ impl Machine {
             };
             let mut context = Context {
                 program: &self.program,
-                facts,
                 limits: &self.limits,
                 trace: &mut self.trace,
                 fuel: &mut self.fuel,
@@ -338,7 +336,7 @@ impl Machine {
                 Transfer::Ask(asks) => {
                     self.asked = asks.len();
                     for ask in &asks {
-                        self.trace.add(Kind::Ask, None, || format!("asks: {ask}"));
+                        self.trace.add(Kind::Ask, None, || format!("    asks: {ask}"));
                     }
                     return Step::Ask(asks);
                 }
@@ -360,7 +358,7 @@ impl Machine {
             });
         }
         for answer in &answers {
-            self.trace.add(Kind::Answer, None, || format!("answer: {answer}"));
+            self.trace.add(Kind::Answer, None, || format!("    answer: {answer}"));
         }
         self.asked = 0;
         self.resume = Some(Resume::Answered(answers));
