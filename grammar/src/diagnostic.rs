@@ -60,8 +60,17 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, code: &'static str, span: Span, message: impl Into<String>) -> Self {
-        let labels = vec![Label { span, text: String::new() }];
-        Diagnostic { severity, code, message: message.into(), labels, help: None }
+        let labels = vec![Label {
+            span,
+            text: String::new(),
+        }];
+        Diagnostic {
+            severity,
+            code,
+            message: message.into(),
+            labels,
+            help: None,
+        }
     }
 
     /// Says something of the main place.
@@ -72,7 +81,10 @@ impl Diagnostic {
 
     /// Points at a second place.
     pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label {
+            span,
+            text: text.into(),
+        });
         self
     }
 
@@ -96,15 +108,26 @@ impl Diagnostic {
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()).id(self.code));
         for (n, label) in self.labels.iter().enumerate() {
-            let Some(file) = sources.file(label.span.file) else { continue };
+            let Some(file) = sources.file(label.span.file) else {
+                continue;
+            };
             if self.labels[..n].iter().any(|l| l.span.file == label.span.file) {
                 continue; // drawn with the first label of that file
             }
             let mut snippet = Snippet::source(&*file.text).path(&*file.name);
-            for (m, l) in self.labels.iter().enumerate().filter(|(_, l)| l.span.file == label.span.file) {
+            for (m, l) in self
+                .labels
+                .iter()
+                .enumerate()
+                .filter(|(_, l)| l.span.file == label.span.file)
+            {
                 let len = file.text.len();
                 let range = (l.span.start as usize).min(len)..(l.span.end as usize).min(len);
-                let kind = if m == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let kind = if m == 0 {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
                 snippet = snippet.annotation(kind.span(range).label(&*l.text));
             }
             group = group.element(snippet);
@@ -112,7 +135,11 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         renderer.render(&[group])
     }
 

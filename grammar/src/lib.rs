@@ -5,6 +5,7 @@
 //! Parsers never stop at the first error: they report all of them.
 
 pub mod diagnostic;
+pub mod sieve;
 pub mod source;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 /// Index of a file in [`Sources`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct FileId(pub u32);
 
 /// A byte range of one file.
@@ -23,7 +25,11 @@ pub struct Span {
 impl Span {
     /// A span of `file` from `start` up to `end`.
     pub fn new(file: FileId, start: usize, end: usize) -> Self {
-        Span { file, start: start as u32, end: end as u32 }
+        Span {
+            file,
+            start: start as u32,
+            end: end as u32,
+        }
     }
 
     /// The smallest span that covers both, where they lie in one file; else `self`.
@@ -31,7 +37,11 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+        Span {
+            file: self.file,
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }
 
@@ -72,9 +82,14 @@ impl Sources {
     /// Adds a text and returns its index.
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
         let text: Arc<str> = text.into();
-        let line_starts =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i as u32 + 1)).collect();
-        self.files.push(SourceFile { name: name.into(), text, line_starts });
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(i, _)| i as u32 + 1))
+            .collect();
+        self.files.push(SourceFile {
+            name: name.into(),
+            text,
+            line_starts,
+        });
         FileId(self.files.len() as u32 - 1)
     }
 
@@ -90,18 +105,32 @@ impl Sources {
 
     /// The text of a span; empty where the span does not fit.
     pub fn text(&self, span: Span) -> &str {
-        self.file(span.file).and_then(|f| f.text.get(span.start as usize..span.end as usize)).unwrap_or("")
+        self.file(span.file)
+            .and_then(|f| f.text.get(span.start as usize..span.end as usize))
+            .unwrap_or("")
     }
 
     /// File name, line and column (both from 1, columns in characters) of the start of a span.
     pub fn place(&self, span: Span) -> Place<'_> {
         let Some(file) = self.file(span.file) else {
-            return Place { file: "", line: 0, column: 0 };
+            return Place {
+                file: "",
+                line: 0,
+                column: 0,
+            };
         };
         let line = file.line_starts.partition_point(|&s| s <= span.start);
         let line_start = file.line_starts[line - 1] as usize;
-        let column = file.text.get(line_start..span.start as usize).map_or(0, |t| t.chars().count()) + 1;
-        Place { file: &file.name, line, column }
+        let column = file
+            .text
+            .get(line_start..span.start as usize)
+            .map_or(0, |t| t.chars().count())
+            + 1;
+        Place {
+            file: &file.name,
+            line,
+            column,
+        }
     }
 }
 
