@@ -95,13 +95,24 @@ impl Entry {
     pub fn file_name(&self) -> String {
         let left = 1295 - self.attempts.min(1295);
         let digit = |d: u32| char::from_digit(d, 36).unwrap_or('0').to_ascii_uppercase();
-        let suffix = if self.held { "HELD".to_string() } else { format!("{:02}", self.attempts.min(99)) };
-        format!("{}{}{:011}.{suffix}", digit(left / 36), digit(left % 36), self.id.0)
+        let suffix = if self.held {
+            "HELD".to_string()
+        } else {
+            format!("{:02}", self.attempts.min(99))
+        };
+        format!(
+            "{}{}{:011}.{suffix}",
+            digit(left / 36),
+            digit(left % 36),
+            self.id.0
+        )
     }
 
     /// Recipients not yet delivered or failed.
     pub fn pending(&self) -> impl Iterator<Item = &Recipient> {
-        self.recipients.iter().filter(|r| r.state == RecipientState::Pending)
+        self.recipients
+            .iter()
+            .filter(|r| r.state == RecipientState::Pending)
     }
 }
 
@@ -158,7 +169,10 @@ pub struct StoredBody {
 
 impl std::fmt::Debug for StoredBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredBody").field("number", &self.number).field("len", &self.len).finish()
+        f.debug_struct("StoredBody")
+            .field("number", &self.number)
+            .field("len", &self.len)
+            .finish()
     }
 }
 
