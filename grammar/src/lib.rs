@@ -4,7 +4,12 @@
 //! [`Reader`] that the caller supplies, so a server, a linter, a test and an editor share this code.
 //! Parsers never stop at the first error: they report all of them.
 
+pub mod aliases;
 pub mod diagnostic;
+pub mod imta;
+pub mod lines;
+pub mod mapping;
+pub mod options;
 pub mod sieve;
 pub mod source;
 

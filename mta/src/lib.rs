@@ -7,6 +7,7 @@ pub mod directory;
 pub mod dns;
 pub mod dsn;
 pub mod log;
+pub mod memcache_url;
 pub mod metermaid;
 pub mod sasl;
 pub mod smtp;

@@ -1,3 +1,23 @@
-//! policy
+//! Site policy: syntax trees to one [`Program`], run by one [`Machine`], to a verdict.
+//!
+//! Pure: no input or output, no clock, no threads, no async. The machine runs until it is done or needs
+//! the outside world; then it returns [`Step::Ask`] and goes on with [`Machine::answer`]. So the same
+//! program runs in the server, in a test tool with canned answers, in a fuzzer, and can be replayed.
+//!
+//! The crate never learns what SMTP is: it sees probes, addresses, messages and facts.
 
+pub mod address;
+pub mod ask;
+pub mod machine;
+pub mod mapping;
 pub mod message;
+pub mod pattern;
+pub mod pattern_set;
+pub mod program;
+pub mod rewrite;
+pub mod sieve;
+pub mod trace;
+
+pub use ask::{Answer, Ask, Effect, Read};
+pub use machine::{Facts, Limits, Machine, Outcome, RunError, Step};
+pub use trace::{Kind, Trace};

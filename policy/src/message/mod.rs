@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod date;
+pub mod edit;
 pub mod field;
 pub mod mime;
 mod overlay;

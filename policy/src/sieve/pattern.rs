@@ -10,6 +10,9 @@ use super::compare::Comparator;
 /// Bytes of a pattern at most.
 pub(super) const MAX_PATTERN: usize = 1024;
 
+/// What a backslash must quote outside brackets.
+pub(super) const SPECIALS: &str = ".[]()*+?{}|^$\\";
+
 /// Bytes of a compiled pattern at most; bounds repetitions such as `(a{1000}){1000}`.
 const MAX_COMPILED: usize = 1 << 20;
 
