@@ -98,7 +98,10 @@ impl Address {
         if rest.starts_with('@') {
             let colon = find_unquoted(rest, |c| c == ':')?.ok_or(AddressError::Route)?;
             for hop in rest[..colon].split(',') {
-                let host = hop.trim_matches([' ', '\t']).strip_prefix('@').ok_or(AddressError::Route)?;
+                let host = hop
+                    .trim_matches([' ', '\t'])
+                    .strip_prefix('@')
+                    .ok_or(AddressError::Route)?;
                 check_domain(host)?;
                 route.push(host.to_string());
             }
@@ -112,13 +115,21 @@ impl Address {
         if let Some(domain) = domain {
             check_domain(domain)?;
         }
-        Ok(Address { route, local: local.to_string(), domain: domain.map(str::to_string) })
+        Ok(Address {
+            route,
+            local: local.to_string(),
+            domain: domain.map(str::to_string),
+        })
     }
 
     /// The first host specification; `None` for a bare local part without routing.
     pub fn first_host(&self, binding: Binding) -> Option<Specification> {
         let found = |host: &str, location, user: &str| {
-            Some(Specification { host: host.to_string(), location, user: user.to_string() })
+            Some(Specification {
+                host: host.to_string(),
+                location,
+                user: user.to_string(),
+            })
         };
         if let Some(host) = self.route.first() {
             return found(host, Location::Route, &self.local);
@@ -134,7 +145,10 @@ impl Address {
             .filter(|(host, _, user)| !host.is_empty() && !user.is_empty());
         let bang = match binding {
             Binding::PercentOnly => None,
-            _ => self.local.find('!').map(|i| (&self.local[..i], Location::Bang, &self.local[i + 1..])),
+            _ => self
+                .local
+                .find('!')
+                .map(|i| (&self.local[..i], Location::Bang, &self.local[i + 1..])),
         };
         let bang = bang.filter(|(host, _, user)| !host.is_empty() && !user.is_empty());
         let first = match binding {
@@ -147,23 +161,43 @@ impl Address {
     /// The address without its first host specification.
     pub fn without(&self, specification: &Specification) -> Address {
         match specification.location {
-            Location::Route => Address { route: self.route[1..].to_vec(), ..self.clone() },
-            _ => Address { route: Vec::new(), local: specification.user.clone(), domain: None },
+            Location::Route => Address {
+                route: self.route[1..].to_vec(),
+                ..self.clone()
+            },
+            _ => Address {
+                route: Vec::new(),
+                local: specification.user.clone(),
+                domain: None,
+            },
         }
     }
 
     /// The address with its first host specification replaced by a local part, a host, and perhaps a
     /// new source route.
-    pub fn replaced(&self, specification: &Specification, local: &str, host: &str, via: Option<&str>) -> Address {
+    pub fn replaced(
+        &self,
+        specification: &Specification,
+        local: &str,
+        host: &str,
+        via: Option<&str>,
+    ) -> Address {
         let mut result = match specification.location {
             Location::Route => {
                 let mut route = self.route.clone();
                 if let Some(first) = route.first_mut() {
                     *first = host.to_string();
                 }
-                Address { route, ..self.clone() }
+                Address {
+                    route,
+                    ..self.clone()
+                }
             }
-            _ => Address { route: Vec::new(), local: local.to_string(), domain: Some(host.to_string()) },
+            _ => Address {
+                route: Vec::new(),
+                local: local.to_string(),
+                domain: Some(host.to_string()),
+            },
         };
         if let Some(via) = via {
             result.route.insert(0, via.to_string());
@@ -205,9 +239,9 @@ pub fn split_subaddress(local: &str, separator: char) -> (&str, &str) {
 
 fn last_single_percent(local: &str) -> Option<usize> {
     let bytes = local.as_bytes();
-    (0..bytes.len()).rev().find(|&i| {
-        bytes[i] == b'%' && bytes.get(i + 1) != Some(&b'%') && (i == 0 || bytes[i - 1] != b'%')
-    })
+    (0..bytes.len())
+        .rev()
+        .find(|&i| bytes[i] == b'%' && bytes.get(i + 1) != Some(&b'%') && (i == 0 || bytes[i - 1] != b'%'))
 }
 
 /// Position of the last-needed character outside quotes and brackets.
@@ -261,7 +295,11 @@ fn check_local(local: &str) -> Result<(), AddressError> {
             return Err(AddressError::Character);
         }
     }
-    if quoted { Err(AddressError::Unclosed) } else { Ok(()) }
+    if quoted {
+        Err(AddressError::Unclosed)
+    } else {
+        Ok(())
+    }
 }
 
 fn check_domain(domain: &str) -> Result<(), AddressError> {
@@ -270,13 +308,26 @@ fn check_domain(domain: &str) -> Result<(), AddressError> {
     }
     if let Some(literal) = domain.strip_prefix('[') {
         let inner = literal.strip_suffix(']').ok_or(AddressError::Domain)?;
-        let ok = inner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-'));
-        return if ok && !inner.is_empty() { Ok(()) } else { Err(AddressError::Domain) };
+        let ok = inner
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-'));
+        return if ok && !inner.is_empty() {
+            Ok(())
+        } else {
+            Err(AddressError::Domain)
+        };
     }
     let label = |l: &str| {
-        !l.is_empty() && l.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '$') || !c.is_ascii() && !c.is_control())
+        !l.is_empty()
+            && l.chars().all(|c| {
+                c.is_alphanumeric() || matches!(c, '-' | '_' | '$') || !c.is_ascii() && !c.is_control()
+            })
     };
-    if domain.split('.').all(label) { Ok(()) } else { Err(AddressError::Domain) }
+    if domain.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(AddressError::Domain)
+    }
 }
 
 #[cfg(test)]
@@ -291,7 +342,11 @@ mod tests {
             ("user@a", PercentOverBang, Some(("a", At, "user"))),
             ("user@[0.1.2.3]", PercentOverBang, Some(("[0.1.2.3]", At, "user"))),
             ("@a:user@b.c.d", PercentOverBang, Some(("a", Route, "user"))),
-            ("@a,@[0.1.2.3]:user@b", PercentOverBang, Some(("a", Route, "user"))),
+            (
+                "@a,@[0.1.2.3]:user@b",
+                PercentOverBang,
+                Some(("a", Route, "user")),
+            ),
             ("user%A@B", PercentOverBang, Some(("B", At, "user%A"))),
             ("user%A", PercentOverBang, Some(("A", Percent, "user"))),
             ("user%A%B", PercentOverBang, Some(("B", Percent, "user%A"))),
@@ -307,14 +362,19 @@ mod tests {
             let address = Address::parse(text).unwrap();
             assert_eq!(address.to_string(), text);
             let found = address.first_host(binding);
-            let found = found.as_ref().map(|s| (s.host.as_str(), s.location, s.user.as_str()));
+            let found = found
+                .as_ref()
+                .map(|s| (s.host.as_str(), s.location, s.user.as_str()));
             assert_eq!(found, expected, "{text}");
         }
     }
 
     #[test]
     fn refuses_malformed_addresses() {
-        for text in ["", "a@", "@b", "a@b@c", "a b@c", "\"a@b", "a@b..c", "a@[1.2", "@a@b", "a\r\n@b", "a@b\0", "<a>@b"] {
+        for text in [
+            "", "a@", "@b", "a@b@c", "a b@c", "\"a@b", "a@b..c", "a@[1.2", "@a@b", "a\r\n@b", "a@b\0",
+            "<a>@b",
+        ] {
             assert!(Address::parse(text).is_err(), "{text:?}");
         }
         for text in ["\"a b\"@c", "\"x@y\"@c", "ü@ö.example", "a@[IPv6:2001:db8::1]"] {

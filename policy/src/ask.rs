@@ -56,7 +56,7 @@ pub enum Read {
     SpecialUse {
         /// Only this mailbox is asked about, where one is given.
         mailbox: Option<String>,
-        /// The flag, such as `\\Archive`.
+        /// The flag, such as `\Archive`.
         flag: String,
     },
     /// The name of the mailbox that has an identifier (Sieve `:mailboxid`, `mailboxidexists`).
@@ -153,12 +153,19 @@ impl fmt::Display for Ask {
             }
             Ask::Effect(Effect::Sequence { file }) => write!(f, "next number of {file}"),
             Ask::Read(Read::SpecialUse { mailbox: None, flag }) => write!(f, "which mailbox is {flag}?"),
-            Ask::Read(Read::SpecialUse { mailbox: Some(mailbox), flag }) => {
+            Ask::Read(Read::SpecialUse {
+                mailbox: Some(mailbox),
+                flag,
+            }) => {
                 write!(f, "is mailbox {mailbox} {flag}?")
             }
             Ask::Read(Read::MailboxId { id }) => write!(f, "which mailbox has the identifier {id}?"),
             Ask::Read(Read::Metadata { mailbox, annotation }) => {
-                write!(f, "annotation {annotation} of {}", mailbox.as_deref().unwrap_or("the server"))
+                write!(
+                    f,
+                    "annotation {annotation} of {}",
+                    mailbox.as_deref().unwrap_or("the server")
+                )
             }
             Ask::Read(Read::ListMember { list, value }) => write!(f, "is \"{value}\" in the list {list}?"),
             Ask::Read(Read::ListExists { list }) => write!(f, "is there a list {list}?"),

@@ -277,7 +277,8 @@ impl Machine {
     /// Begins to run a Sieve script on a message.
     pub fn start_sieve(&mut self, request: sieve::Request) {
         self.reset();
-        self.frames.push(Frame::Sieve(Box::new(sieve::Frame::new(request))));
+        self.frames
+            .push(Frame::Sieve(Box::new(sieve::Frame::new(request))));
     }
 
     /// Runs until the evaluation is done or must ask. After [`Step::Ask`], call [`Machine::answer`] and

@@ -46,9 +46,19 @@ enum Way {
 enum Op {
     /// Lower-case text.
     Text(Box<[u8]>),
-    One { class: Class, save: bool },
-    Run { class: Class, lazy: bool, save: bool },
-    Back { field: u8, save: bool },
+    One {
+        class: Class,
+        save: bool,
+    },
+    Run {
+        class: Class,
+        lazy: bool,
+        save: bool,
+    },
+    Back {
+        field: u8,
+        save: bool,
+    },
     Ip(IpNet),
 }
 
@@ -59,15 +69,32 @@ impl Pattern {
             .iter()
             .map(|e| match e {
                 Element::Literal(text) => Op::Text(text.to_ascii_lowercase().into_bytes().into()),
-                Element::Wild { class, many: true, lazy, save } => {
-                    Op::Run { class: class.clone(), lazy: *lazy, save: *save }
-                }
-                Element::Wild { class, save, .. } => Op::One { class: class.clone(), save: *save },
-                Element::Back { field, save } => Op::Back { field: *field, save: *save },
+                Element::Wild {
+                    class,
+                    many: true,
+                    lazy,
+                    save,
+                } => Op::Run {
+                    class: class.clone(),
+                    lazy: *lazy,
+                    save: *save,
+                },
+                Element::Wild { class, save, .. } => Op::One {
+                    class: class.clone(),
+                    save: *save,
+                },
+                Element::Back { field, save } => Op::Back {
+                    field: *field,
+                    save: *save,
+                },
                 Element::Ip(net) => Op::Ip(*net),
             })
             .collect();
-        let fields = elements.iter().filter(|e| e.saves()).count().min(u16::MAX as usize) as u16;
+        let fields = elements
+            .iter()
+            .filter(|e| e.saves())
+            .count()
+            .min(u16::MAX as usize) as u16;
         let way = match ops.as_slice() {
             [] => Way::Literal(Box::default()),
             [Op::Text(text)] => Way::Literal(text.clone()),
@@ -80,9 +107,15 @@ impl Pattern {
             {
                 Way::Pieces
             }
-            ops => Way::Search { back: ops.iter().any(|op| matches!(op, Op::Back { .. })) },
+            ops => Way::Search {
+                back: ops.iter().any(|op| matches!(op, Op::Back { .. })),
+            },
         };
-        Pattern { ops: ops.into(), way, fields }
+        Pattern {
+            ops: ops.into(),
+            way,
+            fields,
+        }
     }
 
     /// How many fields it saves.
@@ -221,7 +254,10 @@ impl Pattern {
         let mut n = count;
         let mut rest = tail;
         while let Some((run, after)) = rest.split_first() {
-            let piece_len = after.iter().position(|op| matches!(op, Op::Run { .. })).unwrap_or(after.len());
+            let piece_len = after
+                .iter()
+                .position(|op| matches!(op, Op::Run { .. }))
+                .unwrap_or(after.len());
             n -= 1;
             let at = places[n] as usize;
             if let Op::Run { save: true, .. } = run {
@@ -245,7 +281,12 @@ impl Pattern {
         fuel: &mut u64,
     ) -> Result<bool, OutOfFuel> {
         let stride = folded.len() + 1;
-        let Scratch { captures, seen, jobs, slots } = scratch;
+        let Scratch {
+            captures,
+            seen,
+            jobs,
+            slots,
+        } = scratch;
         seen.clear();
         if !back {
             seen.resize((2 * self.ops.len() * stride).div_ceil(64), 0);
@@ -253,7 +294,11 @@ impl Pattern {
         slots.clear();
         slots.resize(self.fields(), (0, 0));
         jobs.clear();
-        jobs.push(Job::Enter { op: 0, pos: 0, field: 0 });
+        jobs.push(Job::Enter {
+            op: 0,
+            pos: 0,
+            field: 0,
+        });
         // whether this (element, in a run or not, position) was tried before without success
         let mut tried = |op: usize, in_run: bool, pos: usize| {
             let bit = (2 * op + usize::from(in_run)) * stride + pos;
@@ -289,7 +334,9 @@ impl Pattern {
                     let (end, save) = match current {
                         Op::Text(text) => (rest.starts_with(text).then_some(text.len()), false),
                         Op::One { class, save } => (
-                            char_at(subject, pos as usize).filter(|&c| class.contains(c)).map(char::len_utf8),
+                            char_at(subject, pos as usize)
+                                .filter(|&c| class.contains(c))
+                                .map(char::len_utf8),
                             *save,
                         ),
                         Op::Back { field: n, save } if u16::from(*n) < field => {
@@ -301,7 +348,10 @@ impl Pattern {
                         Op::Ip(net) => (longest_address(rest, *net), true),
                         Op::Run { save, .. } => {
                             if *save {
-                                jobs.push(Job::Restore { field, old: slots[field as usize] });
+                                jobs.push(Job::Restore {
+                                    field,
+                                    old: slots[field as usize],
+                                });
                                 slots[field as usize] = (pos, pos);
                             }
                             jobs.push(Job::Loop { op, pos, field });
@@ -311,18 +361,31 @@ impl Pattern {
                     let Some(len) = end else { continue };
                     let end = pos + len as u32;
                     if save {
-                        jobs.push(Job::Restore { field, old: slots[field as usize] });
+                        jobs.push(Job::Restore {
+                            field,
+                            old: slots[field as usize],
+                        });
                         slots[field as usize] = (pos, end);
                     }
-                    jobs.push(Job::Enter { op: op + 1, pos: end, field: field + u16::from(save) });
+                    jobs.push(Job::Enter {
+                        op: op + 1,
+                        pos: end,
+                        field: field + u16::from(save),
+                    });
                 }
                 Job::Loop { op, pos, field } => {
                     if !back && tried(op as usize, true, pos as usize) {
                         continue;
                     }
-                    let Some(Op::Run { class, lazy, .. }) = self.ops.get(op as usize) else { continue };
+                    let Some(Op::Run { class, lazy, .. }) = self.ops.get(op as usize) else {
+                        continue;
+                    };
                     let more = char_at(subject, pos as usize).filter(|&c| class.contains(c));
-                    let stay = more.map(|c| Job::Loop { op, pos: pos + c.len_utf8() as u32, field });
+                    let stay = more.map(|c| Job::Loop {
+                        op,
+                        pos: pos + c.len_utf8() as u32,
+                        field,
+                    });
                     let leave = Job::Leave { op, pos, field };
                     // what goes on the stack last is tried first
                     if *lazy {
@@ -338,7 +401,11 @@ impl Pattern {
                     if save {
                         slots[field as usize].1 = pos;
                     }
-                    jobs.push(Job::Enter { op: op + 1, pos, field: field + u16::from(save) });
+                    jobs.push(Job::Enter {
+                        op: op + 1,
+                        pos,
+                        field: field + u16::from(save),
+                    });
                 }
             }
         }
@@ -374,7 +441,10 @@ fn char_at(subject: &str, pos: usize) -> Option<char> {
 
 /// Width in bytes of elements that have one (on an ASCII subject).
 fn width(piece: &[Op]) -> usize {
-    piece.iter().map(|op| if let Op::Text(text) = op { text.len() } else { 1 }).sum()
+    piece
+        .iter()
+        .map(|op| if let Op::Text(text) = op { text.len() } else { 1 })
+        .sum()
 }
 
 /// Whether fixed-width elements match right at `at`; the caller has checked the width.
@@ -443,8 +513,18 @@ fn longest_address(rest: &[u8], net: IpNet) -> Option<usize> {
 
 /// Lengths of text at the start of `rest` that might read as an address, longest first.
 pub(crate) fn address_lengths(rest: &[u8], v6: bool) -> impl Iterator<Item = usize> {
-    let part = |b: &u8| if v6 { b.is_ascii_hexdigit() || *b == b':' || *b == b'.' } else { b.is_ascii_digit() || *b == b'.' };
-    let longest = rest.iter().take(if v6 { ADDRESS_LIMIT } else { 15 }).take_while(|b| part(b)).count();
+    let part = |b: &u8| {
+        if v6 {
+            b.is_ascii_hexdigit() || *b == b':' || *b == b'.'
+        } else {
+            b.is_ascii_digit() || *b == b'.'
+        }
+    };
+    let longest = rest
+        .iter()
+        .take(if v6 { ADDRESS_LIMIT } else { 15 })
+        .take_while(|b| part(b))
+        .count();
     let shortest = if v6 { 2 } else { 7 };
     (shortest..=longest).rev()
 }
@@ -452,5 +532,9 @@ pub(crate) fn address_lengths(rest: &[u8], v6: bool) -> impl Iterator<Item = usi
 /// Family and leading bits of an address, as a network of that length would have them.
 pub(crate) fn network_of(address: IpAddr, prefix: u8) -> IpNet {
     let (v6, bits) = address_bits(address);
-    IpNet { v6, bits: mask(bits, v6, prefix), prefix }
+    IpNet {
+        v6,
+        bits: mask(bits, v6, prefix),
+        prefix,
+    }
 }

@@ -170,8 +170,14 @@ impl PatternSet {
         fuel: &mut u64,
     ) -> Result<Option<usize>, OutOfFuel> {
         loop {
-            let candidate = if cursor.all { from } else { self.candidate(cursor, from) };
-            let Some(pattern) = self.patterns.get(candidate) else { return Ok(None) };
+            let candidate = if cursor.all {
+                from
+            } else {
+                self.candidate(cursor, from)
+            };
+            let Some(pattern) = self.patterns.get(candidate) else {
+                return Ok(None);
+            };
             if pattern.matches(subject, folded, scratch, fuel)? {
                 return Ok(Some(candidate));
             }
@@ -183,7 +189,9 @@ impl PatternSet {
     }
 
     fn candidate(&self, cursor: &Cursor, from: usize) -> usize {
-        let Some(index) = &self.index else { return usize::MAX };
+        let Some(index) = &self.index else {
+            return usize::MAX;
+        };
         let mut best = usize::MAX;
         for bucket in &cursor.buckets {
             let entries = &index.postings[bucket.start as usize..bucket.end as usize];
@@ -200,9 +208,8 @@ impl PatternSet {
     pub fn scan(&self, subject: &str, from: usize, scratch: &mut Scratch) -> Option<usize> {
         let folded = subject.to_ascii_lowercase();
         let mut fuel = u64::MAX;
-        (from..self.patterns.len()).find(|&n| {
-            self.patterns[n].matches(subject, folded.as_bytes(), scratch, &mut fuel) == Ok(true)
-        })
+        (from..self.patterns.len())
+            .find(|&n| self.patterns[n].matches(subject, folded.as_bytes(), scratch, &mut fuel) == Ok(true))
     }
 }
 
@@ -216,7 +223,9 @@ impl Index {
         let mut filed: HashMap<&Key, Vec<u32>> = HashMap::new();
         for (n, keys) in options.iter().enumerate() {
             // fewest others first; among equals the cheaper kind, which is the earlier variant
-            let best = keys.iter().min_by_key(|k| (population.get(k).copied().unwrap_or(0), *k));
+            let best = keys
+                .iter()
+                .min_by_key(|k| (population.get(k).copied().unwrap_or(0), *k));
             if let Some(key) = best {
                 filed.entry(key).or_default().push(n as u32);
             }
@@ -247,11 +256,20 @@ impl Index {
                     index.literals.insert(text.clone(), bucket);
                 }
                 Key::Network(v6, bits, prefix) => {
-                    index.networks.insert(IpNet { v6: *v6, bits: *bits, prefix: *prefix }, bucket);
+                    index.networks.insert(
+                        IpNet {
+                            v6: *v6,
+                            bits: *bits,
+                            prefix: *prefix,
+                        },
+                        bucket,
+                    );
                     index.network_lengths.push((*v6, *prefix));
                 }
                 Key::Prefix(text) => index.prefixes.insert(text.iter(), bucket, &mut index.postings),
-                Key::Suffix(text) => index.suffixes.insert(text.iter().rev(), bucket, &mut index.postings),
+                Key::Suffix(text) => index
+                    .suffixes
+                    .insert(text.iter().rev(), bucket, &mut index.postings),
                 Key::Inner(text) => {
                     inner.push(text);
                     index.inner_buckets.push(bucket);

@@ -25,13 +25,20 @@ impl Program {
     /// A program of mapping tables alone.
     pub fn from_mappings(file: &MappingFile, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let (tables, names) = mapping::compile(file, diagnostics);
-        Program { tables, names, ..Program::default() }
+        Program {
+            tables,
+            names,
+            ..Program::default()
+        }
     }
 
     /// A table by name, without regard to case.
     pub fn table(&self, name: &str) -> Option<TableId> {
         // the names that the server probes are upper case, as files write them
-        self.names.get(name).or_else(|| self.names.get(&name.to_ascii_uppercase())).copied()
+        self.names
+            .get(name)
+            .or_else(|| self.names.get(&name.to_ascii_uppercase()))
+            .copied()
     }
 
     /// The tables, in the order of the file.

@@ -18,9 +18,17 @@ fn program(text: &str) -> (Program, Sources) {
     let mut sources = Sources::new();
     let file = sources.add("mappings", text);
     let mut diagnostics = Vec::new();
-    let parsed = grammar::mapping::parse(&mut sources, file, &|_: &str| Err("none".to_string()), &mut diagnostics);
+    let parsed = grammar::mapping::parse(
+        &mut sources,
+        file,
+        &|_: &str| Err("none".to_string()),
+        &mut diagnostics,
+    );
     let program = Program::from_mappings(&parsed, &mut diagnostics);
-    let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == grammar::Severity::Error).collect();
+    let errors: Vec<_> = diagnostics
+        .iter()
+        .filter(|d| d.severity == grammar::Severity::Error)
+        .collect();
     assert!(errors.is_empty(), "{errors:?}");
     (program, sources)
 }
@@ -38,10 +46,16 @@ fn match_vectors() {
         let mut scratch = Scratch::default();
         let mut fuel = 1_000_000;
         let folded = target.to_ascii_lowercase();
-        let matched = compiled.matches(target, folded.as_bytes(), &mut scratch, &mut fuel).unwrap();
+        let matched = compiled
+            .matches(target, folded.as_bytes(), &mut scratch, &mut fuel)
+            .unwrap();
         assert_eq!(matched, v["matched"].as_bool().unwrap(), "{v}");
         if let (true, Some(fields)) = (matched, v["fields"].as_array()) {
-            let got: Vec<&str> = scratch.captures.iter().map(|&(a, b)| &target[a as usize..b as usize]).collect();
+            let got: Vec<&str> = scratch
+                .captures
+                .iter()
+                .map(|&(a, b)| &target[a as usize..b as usize])
+                .collect();
             let expected: Vec<&str> = fields.iter().map(|f| f.as_str().unwrap()).collect();
             assert_eq!(got, expected, "{v}");
         }
@@ -58,7 +72,11 @@ fn mapping_vectors() {
         let mut machine = Machine::new(Arc::new(program), Limits::default());
         machine.trace = Trace::on(false);
         let table = machine.program().table(v["table"].as_str().unwrap()).unwrap();
-        machine.start_mapping(table, v["input"].as_str().unwrap(), FlagSet::of(v["flags_in"].as_str().unwrap()));
+        machine.start_mapping(
+            table,
+            v["input"].as_str().unwrap(),
+            FlagSet::of(v["flags_in"].as_str().unwrap()),
+        );
         let facts = Facts { now: 0, seed: 7 };
         let result = loop {
             match machine.step(&facts) {
@@ -66,14 +84,19 @@ fn mapping_vectors() {
                 Step::Ask(asks) => machine.answer(vec![Answer::NotFound; asks.len()]).unwrap(),
             }
         };
-        let Outcome::Mapping(result) = result else { panic!() };
+        let Outcome::Mapping(result) = result else {
+            panic!()
+        };
         let output = (result.matched > 0).then_some(result.output.as_str());
         let mut expected: Vec<char> = v["flags_out"].as_str().unwrap().chars().collect();
         expected.sort_unstable();
         let flags: Vec<char> = result.flags.iter().collect();
         if output != v["output"].as_str() || flags != expected {
             let trace = policy::trace::render(machine.trace.events(), &sources);
-            failures.push(format!("{}: got {output:?} {flags:?}, want {} {expected:?}\n{trace}", v["id"], v["output"]));
+            failures.push(format!(
+                "{}: got {output:?} {flags:?}, want {} {expected:?}\n{trace}",
+                v["id"], v["output"]
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

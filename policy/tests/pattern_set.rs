@@ -90,7 +90,10 @@ fn subject(shape: &str, r: &mut Random, spread: u64) -> String {
         },
         "probes" => match r.below(3) {
             0 => format!("TCP|10.0.0.1|25|{}|4711", address(r, spread)),
-            1 => format!("tcp_local|user{n}@dom{}.example|tcp_local|x@dom{n}.example", r.below(spread)),
+            1 => format!(
+                "tcp_local|user{n}@dom{}.example|tcp_local|x@dom{n}.example",
+                r.below(spread)
+            ),
             _ => format!("tcp_auth|user{n}@y.example|ims_local|Zoë@dom{n}.example"),
         },
         _ => match r.below(4) {
@@ -121,10 +124,25 @@ fn compare(shape: &str, entries: u64, probes: u64, seed: u64) -> usize {
         let mut from = 0;
         for _ in 0..3 {
             let mut fuel = u64::MAX;
-            let fast = set.next(&subject, folded.as_bytes(), &cursor, from, &mut scratch, &mut fuel).unwrap();
+            let fast = set
+                .next(
+                    &subject,
+                    folded.as_bytes(),
+                    &cursor,
+                    from,
+                    &mut scratch,
+                    &mut fuel,
+                )
+                .unwrap();
             let slow = set.scan(&subject, from, &mut other);
             let name = |n: Option<usize>| n.map(|n| texts[n].as_str());
-            assert_eq!(fast, slow, "{shape} seed {seed} {subject} from {from}: {:?} {:?}", name(fast), name(slow));
+            assert_eq!(
+                fast,
+                slow,
+                "{shape} seed {seed} {subject} from {from}: {:?} {:?}",
+                name(fast),
+                name(slow)
+            );
             let Some(n) = fast else { break };
             assert_eq!(scratch.captures, other.captures, "{shape} {subject} {}", texts[n]);
             hits += 1;
@@ -142,14 +160,20 @@ fn indexed_equals_scan() {
             hits += compare(shape, 5 + seed * 17, 400, seed);
         }
         hits += compare(shape, 3000, 1000, 99);
-        assert!(hits > 300, "{shape}: only {hits} probes matched, so little was compared");
+        assert!(
+            hits > 300,
+            "{shape}: only {hits} probes matched, so little was compared"
+        );
     }
 }
 
 /// The full comparison of the design: `SLUICE_SET_PROBES=10000000 cargo test --release -p sluice-policy`.
 #[test]
 fn indexed_equals_scan_at_full_size() {
-    let Some(probes) = std::env::var("SLUICE_SET_PROBES").ok().and_then(|p| p.parse::<u64>().ok()) else {
+    let Some(probes) = std::env::var("SLUICE_SET_PROBES")
+        .ok()
+        .and_then(|p| p.parse::<u64>().ok())
+    else {
         return;
     };
     for shape in SHAPES {
@@ -165,12 +189,21 @@ fn indexed_equals_scan_at_full_size() {
 fn hostile_patterns_end() {
     let subject = "a".repeat(64 * 1024);
     let mut scratch = Scratch::default();
-    for text in ["*a*a*a*a*b", "$_*a$_*a$_*a$_*a$_*b", "$A*$A*$A*$A*b", "%*%*%*%*b", "*$0*$1*$0*b"] {
+    for text in [
+        "*a*a*a*a*b",
+        "$_*a$_*a$_*a$_*a$_*b",
+        "$A*$A*$A*$A*b",
+        "%*%*%*%*b",
+        "*$0*$1*$0*b",
+    ] {
         let mut fuel = 10_000_000;
         let result = compile(text).matches(&subject, subject.as_bytes(), &mut scratch, &mut fuel);
         assert!(result != Ok(true), "{text}");
     }
     let many = "*a".repeat(100) + "*b";
     let mut fuel = 100_000_000;
-    assert_ne!(compile(&many).matches(&subject, subject.as_bytes(), &mut scratch, &mut fuel), Ok(true));
+    assert_ne!(
+        compile(&many).matches(&subject, subject.as_bytes(), &mut scratch, &mut fuel),
+        Ok(true)
+    );
 }

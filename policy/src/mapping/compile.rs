@@ -12,14 +12,21 @@ use crate::program::TableId;
 
 /// Compiles the tables of a file. Calls of tables that do not exist are reported: the entry would fail
 /// each time it matches.
-pub fn compile(file: &MappingFile, diagnostics: &mut Vec<Diagnostic>) -> (Vec<Table>, HashMap<String, TableId>) {
+pub fn compile(
+    file: &MappingFile,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Table>, HashMap<String, TableId>) {
     let names: HashMap<String, TableId> = file
         .tables
         .iter()
         .enumerate()
         .map(|(n, t)| (t.name.to_ascii_uppercase(), TableId(n as u32)))
         .collect();
-    let tables = file.tables.iter().map(|t| compile_table(t, &names, diagnostics)).collect();
+    let tables = file
+        .tables
+        .iter()
+        .map(|t| compile_table(t, &names, diagnostics))
+        .collect();
     (tables, names)
 }
 
@@ -34,7 +41,12 @@ fn compile_table(
     for entry in &table.entries {
         let fields = entry.pattern.iter().filter(|e: &&Element| e.saves()).count();
         let start = code.ops.len() as u32;
-        let mut compiler = Compiler { code: &mut code, names, fields: Some(fields), diagnostics: &mut *diagnostics };
+        let mut compiler = Compiler {
+            code: &mut code,
+            names,
+            fields: Some(fields),
+            diagnostics: &mut *diagnostics,
+        };
         compiler.parts(&entry.template);
         compiler.push(Op::End, entry.span);
         patterns.push(Pattern::new(&entry.pattern));
@@ -45,7 +57,13 @@ fn compile_table(
             template_text: entry.template_text.as_str().into(),
         });
     }
-    Table { name: table.name.clone(), span: table.span, patterns: PatternSet::new(patterns), entries, code }
+    Table {
+        name: table.name.clone(),
+        span: table.span,
+        patterns: PatternSet::new(patterns),
+        entries,
+        code,
+    }
 }
 
 /// Compiles a text that came from a routine or a database, to be scanned as a template. Blanks in it
@@ -55,7 +73,12 @@ pub(super) fn compile_text(text: &str, names: &HashMap<String, TableId>) -> (Cod
     let at = |_: std::ops::Range<usize>| Span::default();
     let parts = grammar::mapping::parse_template(text, &at, &mut diagnostics);
     let mut code = Code::default();
-    let mut compiler = Compiler { code: &mut code, names, fields: None, diagnostics: &mut diagnostics };
+    let mut compiler = Compiler {
+        code: &mut code,
+        names,
+        fields: None,
+        diagnostics: &mut diagnostics,
+    };
     compiler.parts(&parts);
     compiler.push(Op::End, Span::default());
     (code, diagnostics)
@@ -84,16 +107,26 @@ impl Compiler<'_> {
                     if self.fields.is_some_and(|f| *n as usize >= f) {
                         let fields = self.fields.unwrap_or(0);
                         self.diagnostics.push(
-                            Diagnostic::warning("M010", span, format!("field {n} does not exist; it is always empty"))
-                                .label(format!("the pattern saves {fields} field(s), numbered from 0"))
-                                .help("count the wildcards of the pattern from the left, starting with 0"),
+                            Diagnostic::warning(
+                                "M010",
+                                span,
+                                format!("field {n} does not exist; it is always empty"),
+                            )
+                            .label(format!("the pattern saves {fields} field(s), numbered from 0"))
+                            .help("count the wildcards of the pattern from the left, starting with 0"),
                         );
                     }
                     self.push(Op::Field(*n), span);
                 }
                 PartKind::Case(case) => self.push(Op::Case(*case), span),
                 PartKind::QuoteLdap => self.push(Op::QuoteLdap, span),
-                PartKind::Test { flag, set } => self.push(Op::Test { flag: *flag, set: *set }, span),
+                PartKind::Test { flag, set } => self.push(
+                    Op::Test {
+                        flag: *flag,
+                        set: *set,
+                    },
+                    span,
+                ),
                 PartKind::Random(p) => self.push(Op::Random(*p), span),
                 PartKind::Temporary(text) => {
                     self.push(Op::Temporary(text.as_deref().map(Box::from)), span);
@@ -108,24 +141,49 @@ impl Compiler<'_> {
                     let table = self.names.get(&name.to_ascii_uppercase()).copied();
                     if table.is_none() && self.fields.is_some() {
                         let near = nearest(name, self.names.keys());
-                        let mut d = Diagnostic::warning("M011", span, format!("there is no table `{name}`: this entry fails whenever it matches"));
+                        let mut d = Diagnostic::warning(
+                            "M011",
+                            span,
+                            format!("there is no table `{name}`: this entry fails whenever it matches"),
+                        );
                         d = match near {
                             Some(near) => d.help(format!("did you mean `{near}`?")),
                             None => d.help("define the table in this file"),
                         };
                         self.diagnostics.push(d);
                     }
-                    self.call(Call::Table { name: name.as_str().into(), table }, argument, span);
+                    self.call(
+                        Call::Table {
+                            name: name.as_str().into(),
+                            table,
+                        },
+                        argument,
+                        span,
+                    );
                 }
                 PartKind::General(argument) => self.call(Call::General, argument, span),
                 PartKind::Url(argument) => self.call(Call::Url, argument, span),
                 PartKind::Attribute(argument) => self.call(Call::Attribute, argument, span),
-                PartKind::Routine { image, routine, argument } => {
-                    let call = Call::Routine { image: image_name(image).into(), routine: routine.as_str().into() };
+                PartKind::Routine {
+                    image,
+                    routine,
+                    argument,
+                } => {
+                    let call = Call::Routine {
+                        image: image_name(image).into(),
+                        routine: routine.as_str().into(),
+                    };
                     self.call(call, argument, span);
                 }
                 PartKind::Sequence { file, format } => {
-                    self.call(Call::Sequence { file: file.as_str().into(), format: *format }, &[], span);
+                    self.call(
+                        Call::Sequence {
+                            file: file.as_str().into(),
+                            format: *format,
+                        },
+                        &[],
+                        span,
+                    );
                 }
             }
         }

@@ -127,7 +127,11 @@ impl Frame {
             Resume::Start => {
                 let (current, flags) = (&self.current, self.input_flags);
                 cx.trace.add(Kind::Probe, Some(table.span), || {
-                    let flags = if flags.is_empty() { String::new() } else { format!(", flags {flags}") };
+                    let flags = if flags.is_empty() {
+                        String::new()
+                    } else {
+                        format!(", flags {flags}")
+                    };
                     format!("{} applied to \"{current}\"{flags}", table.name)
                 });
                 Ok(None)
@@ -142,7 +146,11 @@ impl Frame {
                 Ok(Some(transfer)) => return transfer,
                 Err(error) => return Transfer::Error(error),
             }
-            step = if self.segments.is_empty() { self.find(cx, table) } else { self.expand(cx, table) };
+            step = if self.segments.is_empty() {
+                self.find(cx, table)
+            } else {
+                self.expand(cx, table)
+            };
         }
     }
 
@@ -158,18 +166,29 @@ impl Frame {
         }
         let mut fuel = cx.fuel();
         let from = self.position;
-        let found =
-            table.patterns.next(&self.current, &self.folded, &self.cursor, from, &mut self.scratch, &mut fuel);
+        let found = table.patterns.next(
+            &self.current,
+            &self.folded,
+            &self.cursor,
+            from,
+            &mut self.scratch,
+            &mut fuel,
+        );
         cx.set_fuel(fuel);
         let Ok(found) = found else {
-            return Err(RunError::Fuel { limit: cx.limits.fuel, span: Some(table.span) });
+            return Err(RunError::Fuel {
+                limit: cx.limits.fuel,
+                span: Some(table.span),
+            });
         };
         self.trace_skipped(cx, table, from, found.unwrap_or(table.len()));
         let Some(found) = found else {
             if self.again && !self.extra_pass {
                 self.again = false;
                 self.extra_pass = true;
-                cx.trace.add(Kind::Control, None, || "$L: one more pass from the first entry".into());
+                cx.trace.add(Kind::Control, None, || {
+                    "$L: one more pass from the first entry".into()
+                });
                 if !self.restart(cx) {
                     return Ok(Some(self.finish(cx)));
                 }
@@ -192,14 +211,18 @@ impl Frame {
         if cx.trace.is_on() {
             for (n, &(a, b)) in self.scratch.captures.iter().enumerate() {
                 let text = self.current.get(a as usize..b as usize).unwrap_or("");
-                cx.trace.add(Kind::Field, None, || format!("    field {n} = \"{text}\""));
+                cx.trace
+                    .add(Kind::Field, None, || format!("    field {n} = \"{text}\""));
             }
         }
         self.entry = found;
         self.output.clear();
         self.style = Style::default();
         self.control = None;
-        self.segments.push(Segment { text: None, next: entry.start as usize });
+        self.segments.push(Segment {
+            text: None,
+            next: entry.start as usize,
+        });
         Ok(None)
     }
 
@@ -210,7 +233,11 @@ impl Frame {
         if cx.trace.all {
             for (n, entry) in table.entries.iter().enumerate().take(to).skip(from) {
                 cx.trace.add(Kind::Skip, Some(entry.span), || {
-                    format!("  entry #{} does not match, pattern \"{}\"", n + 1, entry.pattern_text)
+                    format!(
+                        "  entry #{} does not match, pattern \"{}\"",
+                        n + 1,
+                        entry.pattern_text
+                    )
                 });
             }
         } else {
@@ -224,7 +251,9 @@ impl Frame {
     /// Executes instructions of the template up to a callout or its end.
     fn expand(&mut self, cx: &mut Context<'_>, table: &Table) -> Result<Option<Transfer>, RunError> {
         loop {
-            let Some(segment) = self.segments.last_mut() else { return Ok(None) };
+            let Some(segment) = self.segments.last_mut() else {
+                return Ok(None);
+            };
             let held = segment.text.clone();
             let code: &Code = held.as_deref().unwrap_or(&table.code);
             let span = code.spans.get(segment.next).copied();
@@ -244,8 +273,11 @@ impl Frame {
                     let range = self.scratch.captures.get(*n as usize).copied();
                     // the field's text is part of `current`, which stays as it is while the template runs
                     let current = std::mem::take(&mut self.current);
-                    let text = range.and_then(|(a, b)| current.get(a as usize..b as usize)).unwrap_or("");
-                    cx.trace.add(Kind::Substitute, place, || format!("    ${n} puts in \"{text}\""));
+                    let text = range
+                        .and_then(|(a, b)| current.get(a as usize..b as usize))
+                        .unwrap_or("");
+                    cx.trace
+                        .add(Kind::Substitute, place, || format!("    ${n} puts in \"{text}\""));
                     let done = self.put(cx, text, true, place);
                     self.current = current;
                     done?;
@@ -261,7 +293,10 @@ impl Frame {
                     let is = self.input_flags.contains(*flag);
                     cx.trace.add(Kind::Test, place, || {
                         let wanted = if *set { "set" } else { "clear" };
-                        format!("    flag {flag} must be {wanted}: {}", if is == *set { "yes" } else { "no" })
+                        format!(
+                            "    flag {flag} must be {wanted}: {}",
+                            if is == *set { "yes" } else { "no" }
+                        )
                     });
                     if is != *set {
                         return Ok(self.fail(cx, place, "the flag test failed"));
@@ -269,7 +304,9 @@ impl Frame {
                 }
                 Some(Op::Random(percent)) => {
                     let drawn = cx.random() * 100.0;
-                    cx.trace.add(Kind::Test, place, || format!("    drew {drawn:.2} of 100, needs less than {percent}"));
+                    cx.trace.add(Kind::Test, place, || {
+                        format!("    drew {drawn:.2} of 100, needs less than {percent}")
+                    });
                     if drawn >= *percent {
                         return Ok(self.fail(cx, place, "the entry lost the draw"));
                     }
@@ -277,11 +314,13 @@ impl Frame {
                 Some(Op::Temporary(text)) => self.temporary = text.clone(),
                 Some(Op::Control(control)) => {
                     self.control = Some(*control);
-                    cx.trace.add(Kind::Control, place, || format!("    {}", control_text(*control)));
+                    cx.trace
+                        .add(Kind::Control, place, || format!("    {}", control_text(*control)));
                 }
                 Some(Op::Flag(flag)) => {
                     self.result.flags.insert(*flag);
-                    cx.trace.add(Kind::Flag, place, || format!("    sets flag {flag}"));
+                    cx.trace
+                        .add(Kind::Flag, place, || format!("    sets flag {flag}"));
                 }
                 Some(Op::Argument) => self.arguments.push(Argument::default()),
                 Some(Op::Call(call)) => {
@@ -298,7 +337,13 @@ impl Frame {
     }
 
     /// Appends to the argument being built, or to the output.
-    fn put(&mut self, cx: &mut Context<'_>, text: &str, substituted: bool, place: Option<Span>) -> Result<(), RunError> {
+    fn put(
+        &mut self,
+        cx: &mut Context<'_>,
+        text: &str,
+        substituted: bool,
+        place: Option<Span>,
+    ) -> Result<(), RunError> {
         cx.build(text.len(), place)?;
         let write = |out: &mut String, double: bool| {
             if !substituted || !(self.style.ldap || double) {
@@ -310,7 +355,9 @@ impl Frame {
             }
             for c in text.chars() {
                 match c {
-                    '*' | '(' | ')' | '\\' | '\0' if self.style.ldap => out.push_str(&format!("\\{:02x}", c as u32)),
+                    '*' | '(' | ')' | '\\' | '\0' if self.style.ldap => {
+                        out.push_str(&format!("\\{:02x}", c as u32))
+                    }
                     '$' if double => out.push_str("$$"),
                     c => match self.style.case {
                         Case::Same => out.push(c),
@@ -339,7 +386,10 @@ impl Frame {
                     let why = format!("there is no table {name}");
                     return self.fail(cx, place, &why);
                 };
-                Transfer::Call { table, input: argument.plain }
+                Transfer::Call {
+                    table,
+                    input: argument.plain,
+                }
             }
             Call::General => Transfer::Ask(vec![Ask::Read(Read::General { key: argument.plain })]),
             Call::Url => Transfer::Ask(vec![Ask::Read(Read::Url { url: argument.plain })]),
@@ -361,15 +411,19 @@ impl Frame {
                     Ask::Effect(Effect::Routine(routine))
                 }])
             }
-            Call::Sequence { file, .. } => {
-                Transfer::Ask(vec![Ask::Effect(Effect::Sequence { file: file.to_string() })])
-            }
+            Call::Sequence { file, .. } => Transfer::Ask(vec![Ask::Effect(Effect::Sequence {
+                file: file.to_string(),
+            })]),
         };
         self.pending = Some(call);
         Some(transfer)
     }
 
-    fn returned(&mut self, cx: &mut Context<'_>, value: Option<Outcome>) -> Result<Option<Transfer>, RunError> {
+    fn returned(
+        &mut self,
+        cx: &mut Context<'_>,
+        value: Option<Outcome>,
+    ) -> Result<Option<Transfer>, RunError> {
         self.pending = None;
         match value {
             Some(Outcome::Mapping(result)) if result.accepted() => {
@@ -404,7 +458,9 @@ impl Frame {
             }
             (_, Some(text)) if temporary => {
                 let text = text.clone();
-                cx.trace.add(Kind::Note, None, || format!("    the `$.` text stands for the result: \"{text}\""));
+                cx.trace.add(Kind::Note, None, || {
+                    format!("    the `$.` text stands for the result: \"{text}\"")
+                });
                 self.output.clear();
                 self.arguments.clear();
                 self.segments.clear();
@@ -422,15 +478,21 @@ impl Frame {
         }
         let (code, problems) = compile_text(text, &cx.program.names);
         for problem in problems {
-            cx.trace.add(Kind::Note, None, || format!("    in the result: {}", problem.message));
+            cx.trace.add(Kind::Note, None, || {
+                format!("    in the result: {}", problem.message)
+            });
         }
-        self.segments.push(Segment { text: Some(Arc::new(code)), next: 0 });
+        self.segments.push(Segment {
+            text: Some(Arc::new(code)),
+            next: 0,
+        });
         None
     }
 
     /// Fails the entry and says where to go on.
     fn fail(&mut self, cx: &mut Context<'_>, place: Option<Span>, why: &str) -> Option<Transfer> {
-        cx.trace.add(Kind::Fail, place, || format!("    entry fails: {why}"));
+        cx.trace
+            .add(Kind::Fail, place, || format!("    entry fails: {why}"));
         self.segments.clear();
         self.arguments.clear();
         self.next_entry(cx, false)
@@ -440,7 +502,8 @@ impl Frame {
     fn next_entry(&mut self, cx: &mut Context<'_>, succeeded: bool) -> Option<Transfer> {
         self.result.failed = !succeeded;
         if succeeded {
-            cx.trace.add(Kind::Note, None, || format!("    new string \"{}\"", self.output));
+            cx.trace
+                .add(Kind::Note, None, || format!("    new string \"{}\"", self.output));
             self.cursor_stale |= self.current != self.output;
             std::mem::swap(&mut self.current, &mut self.output);
         }
@@ -467,7 +530,11 @@ impl Frame {
 
     /// Goes back to the first entry, unless that was done too often without getting shorter.
     fn restart(&mut self, cx: &mut Context<'_>) -> bool {
-        self.restarts = if self.current.len() < self.pass_len { 0 } else { self.restarts + 1 };
+        self.restarts = if self.current.len() < self.pass_len {
+            0
+        } else {
+            self.restarts + 1
+        };
         self.pass_len = self.current.len();
         self.position = 0;
         let honoured = self.restarts <= cx.limits.iterations;
@@ -501,7 +568,11 @@ fn control_text(control: Control) -> &'static str {
 }
 
 fn format_number(number: u64, format: SequenceFormat) -> String {
-    let mut number = if format.modulus > 0 { number % format.modulus } else { number };
+    let mut number = if format.modulus > 0 {
+        number % format.modulus
+    } else {
+        number
+    };
     let radix = u64::from(format.radix.unsigned_abs().clamp(2, 36));
     let mut digits = Vec::new();
     loop {

@@ -94,7 +94,11 @@ pub struct MappingResult {
 impl MappingResult {
     /// The output as arguments of flags: empty where nothing matched or the last entry failed.
     pub fn arguments(&self) -> &str {
-        if self.matched == 0 || self.failed { "" } else { &self.output }
+        if self.matched == 0 || self.failed {
+            ""
+        } else {
+            &self.output
+        }
     }
 
     /// Whether a table that was called says yes: `$Y` or `$T`, in either case.
@@ -150,7 +154,10 @@ pub(crate) enum Op {
     Field(u8),
     Case(Case),
     QuoteLdap,
-    Test { flag: char, set: bool },
+    Test {
+        flag: char,
+        set: bool,
+    },
     Random(f64),
     Temporary(Option<Box<str>>),
     Control(Control),

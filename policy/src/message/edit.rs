@@ -64,7 +64,11 @@ pub fn write_field(out: &mut Vec<u8>, name: &str, value: &str) {
             let encoded: String = match c {
                 ' ' => "_".to_owned(),
                 c if c.is_ascii_alphanumeric() => c.to_string(),
-                c => c.encode_utf8(&mut buffer).bytes().map(|b| format!("={b:02X}")).collect(),
+                c => c
+                    .encode_utf8(&mut buffer)
+                    .bytes()
+                    .map(|b| format!("={b:02X}"))
+                    .collect(),
             };
             if open && column + encoded.len() + 2 > LINE {
                 out.extend_from_slice(b"?=\r\n");
@@ -91,7 +95,9 @@ fn header(message: &Message, headers: Option<&Arc<Overlay>>, skip: &dyn Fn(&str)
     let view = HeaderView::message(message, headers);
     let mut out = Vec::new();
     for at in 0..view.len() {
-        let Some((name, value)) = view.get(at) else { continue };
+        let Some((name, value)) = view.get(at) else {
+            continue;
+        };
         if skip(&name) {
             continue;
         }
@@ -124,7 +130,8 @@ pub fn render(message: &Message, headers: Option<&Arc<Overlay>>) -> Vec<u8> {
 }
 
 fn is_mime(name: &str) -> bool {
-    name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case("content-")) || name.eq_ignore_ascii_case("mime-version")
+    name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case("content-"))
+        || name.eq_ignore_ascii_case("mime-version")
 }
 
 /// Text with CRLF line ends and one at its end.
@@ -137,7 +144,9 @@ fn lines(text: &str) -> Vec<u8> {
 }
 
 fn text_part(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+    out.extend_from_slice(
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+    );
     out.extend_from_slice(&lines(text));
 }
 
@@ -184,7 +193,12 @@ pub fn enclose(message: &Message, headers: Option<&Arc<Overlay>>, outer: &Outer)
     let view = HeaderView::message(message, headers);
     let mut out = Vec::new();
     if outer.headers.is_empty() {
-        let date = Date { seconds: outer.now, zone: 0 }.part("std11").unwrap_or_default();
+        let date = Date {
+            seconds: outer.now,
+            zone: 0,
+        }
+        .part("std11")
+        .unwrap_or_default();
         write_field(&mut out, "Date", &date);
         write_field(&mut out, "From", &outer.owner);
     }
@@ -198,7 +212,9 @@ pub fn enclose(message: &Message, headers: Option<&Arc<Overlay>>, outer: &Outer)
     }
     let boundary = &outer.boundary;
     out.extend_from_slice(b"MIME-Version: 1.0\r\n");
-    out.extend_from_slice(format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n").as_bytes());
+    out.extend_from_slice(
+        format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n").as_bytes(),
+    );
     text_part(&mut out, &outer.text);
     out.extend_from_slice(format!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n\r\n").as_bytes());
     out.extend_from_slice(&render(message, headers));
@@ -212,10 +228,19 @@ mod tests {
 
     #[test]
     fn fields_survive_writing() {
-        for value in ["plain", "Café order for you", &"word ".repeat(40).trim_end().to_owned(), &"ä".repeat(100), "a =?b"] {
+        for value in [
+            "plain",
+            "Café order for you",
+            &"word ".repeat(40).trim_end().to_owned(),
+            &"ä".repeat(100),
+            "a =?b",
+        ] {
             let mut raw = Vec::new();
             write_field(&mut raw, "Subject", value);
-            assert!(raw.split(|b| *b == b'\n').all(|l| l.len() <= LINE + 12), "{value}");
+            assert!(
+                raw.split(|b| *b == b'\n').all(|l| l.len() <= LINE + 12),
+                "{value}"
+            );
             raw.extend_from_slice(b"\r\nx");
             let message = Message::new(raw);
             let view = HeaderView::message(&message, None);
@@ -225,16 +250,31 @@ mod tests {
 
     #[test]
     fn replaces_and_encloses() {
-        let message = Message::new(&b"From: a@x\r\nSubject: old\r\nContent-Type: text/html\r\n\r\n<p>\r\n"[..]);
-        let new = New { subject: Some("New".into()), text: "text".into(), ..New::default() };
+        let message =
+            Message::new(&b"From: a@x\r\nSubject: old\r\nContent-Type: text/html\r\n\r\n<p>\r\n"[..]);
+        let new = New {
+            subject: Some("New".into()),
+            text: "text".into(),
+            ..New::default()
+        };
         let replaced = Message::new(replace_message(&message, None, &new));
         let view = HeaderView::message(&replaced, None);
         assert_eq!(view.values("subject")[0].decoded(), "New");
         assert_eq!(view.values("original-subject")[0].decoded(), "old");
         assert_eq!(replaced.body().unwrap(), b"text\r\n");
-        let outer = Outer { boundary: "b0".into(), owner: "o@x".into(), text: "see".into(), ..Outer::default() };
+        let outer = Outer {
+            boundary: "b0".into(),
+            owner: "o@x".into(),
+            text: "see".into(),
+            ..Outer::default()
+        };
         let enclosed = Message::new(enclose(&message, None, &outer));
-        let kinds: Vec<_> = enclosed.tree().parts.iter().map(|p| p.kind().1.to_owned()).collect();
+        let kinds: Vec<_> = enclosed
+            .tree()
+            .parts
+            .iter()
+            .map(|p| p.kind().1.to_owned())
+            .collect();
         assert_eq!(kinds, ["mixed", "plain", "rfc822", "html"]);
     }
 }

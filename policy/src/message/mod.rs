@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{HeaderName, MessageParser};
 
-pub use overlay::{HeaderView, Overlay, OverlayField};
+pub use overlay::{HeaderView, Overlay, OverlayField, RawValue};
 
 /// A byte range of a message.
 pub type Slice = Range<usize>;

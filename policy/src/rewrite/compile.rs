@@ -19,15 +19,25 @@ pub fn compile(
     table_exists: &dyn Fn(&str) -> bool,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Rules {
-    let mut rules = Rules { channels, ..Rules::default() };
+    let mut rules = Rules {
+        channels,
+        ..Rules::default()
+    };
     for (name, channel, proper) in hosts {
-        let entry = HostEntry { channel: channel as u32, proper_name: proper.map(String::into_boxed_str) };
+        let entry = HostEntry {
+            channel: channel as u32,
+            proper_name: proper.map(String::into_boxed_str),
+        };
         rules.hosts.insert(name.to_ascii_lowercase().into(), entry);
     }
     for rule in &file.rules {
         check(rule, table_exists, diagnostics);
         let n = rules.rules.len() as u32;
-        rules.by_pattern.entry(rule.pattern.to_ascii_lowercase().into()).or_default().push(n);
+        rules
+            .by_pattern
+            .entry(rule.pattern.to_ascii_lowercase().into())
+            .or_default()
+            .push(n);
         let locations = rule.template.iter().filter_map(|p| match p.kind {
             PartKind::When(m @ (Match::At | Match::Percent | Match::Route | Match::Bang)) => Some(m),
             _ => None,
@@ -48,13 +58,24 @@ pub fn compile(
 }
 
 /// Conditions that exclude one another, and tables that do not exist.
-fn check(rule: &grammar::imta::RewriteRule, table_exists: &dyn Fn(&str) -> bool, diagnostics: &mut Vec<Diagnostic>) {
+fn check(
+    rule: &grammar::imta::RewriteRule,
+    table_exists: &dyn Fn(&str) -> bool,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let has = |m: Match| rule.template.iter().any(|p| p.kind == PartKind::When(m));
-    for (a, b, names) in [(Match::Envelope, Match::Header, "`$E` and `$B`"), (Match::Forward, Match::Backward, "`$F` and `$R`")] {
+    for (a, b, names) in [
+        (Match::Envelope, Match::Header, "`$E` and `$B`"),
+        (Match::Forward, Match::Backward, "`$F` and `$R`"),
+    ] {
         if has(a) && has(b) {
             diagnostics.push(
-                Diagnostic::warning("R010", rule.span, format!("this rule never applies: {names} exclude each other"))
-                    .help("remove one of them, or write two rules"),
+                Diagnostic::warning(
+                    "R010",
+                    rule.span,
+                    format!("this rule never applies: {names} exclude each other"),
+                )
+                .help("remove one of them, or write two rules"),
             );
         }
     }
@@ -63,8 +84,12 @@ fn check(rule: &grammar::imta::RewriteRule, table_exists: &dyn Fn(&str) -> bool,
             && !table_exists(table)
         {
             diagnostics.push(
-                Diagnostic::warning("R011", part.span, format!("there is no mapping table `{table}`: this rule always fails"))
-                    .help("define the table in the mapping file"),
+                Diagnostic::warning(
+                    "R011",
+                    part.span,
+                    format!("there is no mapping table `{table}`: this rule always fails"),
+                )
+                .help("define the table in the mapping file"),
             );
         }
     }
@@ -75,7 +100,10 @@ fn check_destinations(file: &ImtaFile, rules: &Rules, diagnostics: &mut Vec<Diag
     let mut seen: HashMap<String, ()> = HashMap::new();
     for rule in &file.rules {
         let mut parts = rule.template.rsplitn(2, |p| p.kind == PartKind::At);
-        let Some(last) = parts.next().filter(|_| rule.template.iter().any(|p| p.kind == PartKind::At)) else {
+        let Some(last) = parts
+            .next()
+            .filter(|_| rule.template.iter().any(|p| p.kind == PartKind::At))
+        else {
             continue;
         };
         let mut tag = String::new();
@@ -84,7 +112,10 @@ fn check_destinations(file: &ImtaFile, rules: &Rules, diagnostics: &mut Vec<Diag
             match &part.kind {
                 PartKind::Text(text) => tag.push_str(text),
                 // a check after the tag belongs to it, and does not change it
-                PartKind::Source { .. } | PartKind::Destination { .. } | PartKind::Internal { .. } | PartKind::When(_) => {}
+                PartKind::Source { .. }
+                | PartKind::Destination { .. }
+                | PartKind::Internal { .. }
+                | PartKind::When(_) => {}
                 _ => literal = false,
             }
         }

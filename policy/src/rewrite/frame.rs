@@ -83,7 +83,10 @@ enum Waiting {
     Mapping,
     Url,
     Routine,
-    Domain { domain: String, checks_then: AfterChecks },
+    Domain {
+        domain: String,
+        checks_then: AfterChecks,
+    },
 }
 
 /// What goes on when pending checks were satisfied.
@@ -149,7 +152,10 @@ impl Frame {
                 cx.trace.add(Kind::Probe, None, || {
                     let kind = if r.envelope { "envelope" } else { "header" };
                     let way = if r.forward { "forward" } else { "backward" };
-                    format!("rewriting {kind} {way}-pointing address {}, source channel {}", r.address, r.source_channel)
+                    format!(
+                        "rewriting {kind} {way}-pointing address {}, source channel {}",
+                        r.address, r.source_channel
+                    )
                 });
                 match Address::parse(&r.address) {
                     Ok(address) => self.address = address,
@@ -176,7 +182,8 @@ impl Frame {
                 Ok(Ran::Transfer(transfer)) => return transfer,
                 Ok(Ran::Failed(why)) => {
                     let span = self.rule_span;
-                    cx.trace.add(Kind::Fail, span, || format!("    rule fails: {why}"));
+                    cx.trace
+                        .add(Kind::Fail, span, || format!("    rule fails: {why}"));
                     self.template = None;
                 }
                 Ok(Ran::Done) => {
@@ -197,8 +204,16 @@ impl Frame {
     fn extract(&mut self, cx: &mut Context<'_>) {
         let specification = self.address.first_host(self.request.binding).unwrap_or_else(|| {
             let default = &self.request.default_host;
-            let host = if default.is_empty() { &cx.program.rules.local_host } else { default };
-            Specification { host: host.clone(), location: Location::At, user: self.address.local.clone() }
+            let host = if default.is_empty() {
+                &cx.program.rules.local_host
+            } else {
+                default
+            };
+            Specification {
+                host: host.clone(),
+                location: Location::At,
+                user: self.address.local.clone(),
+            }
         });
         self.host = specification.host.clone();
         self.user = specification.user.clone();
@@ -206,7 +221,8 @@ impl Frame {
         self.specification = Some(specification);
         self.restarts = 0;
         let host = &self.host;
-        cx.trace.add(Kind::Note, None, || format!("  first host specification {host}"));
+        cx.trace
+            .add(Kind::Note, None, || format!("  first host specification {host}"));
         self.look_for_host(true);
     }
 
@@ -227,11 +243,14 @@ impl Frame {
             }
             let known = || rules.hosts.contains_key(self.host.to_ascii_lowercase().as_str());
             let hits = rules.by_pattern.get(probe.pattern.as_str());
-            let hit = hits.and_then(|h| h.get(self.next_rule)).filter(|_| !(probe.only_unknown && known()));
+            let hit = hits
+                .and_then(|h| h.get(self.next_rule))
+                .filter(|_| !(probe.only_unknown && known()));
             let Some(&n) = hit else {
                 if cx.trace.all && hits.is_none() {
                     let pattern = &probe.pattern;
-                    cx.trace.add(Kind::Skip, None, || format!("  no rule for {pattern}"));
+                    cx.trace
+                        .add(Kind::Skip, None, || format!("  no rule for {pattern}"));
                 }
                 self.next_probe += 1;
                 self.next_rule = 0;
@@ -241,11 +260,15 @@ impl Frame {
             let rule = &rules.rules[n as usize];
             let probe = probe.clone();
             cx.trace.add(Kind::Match, Some(rule.span), || {
-                format!("  rule \"{}\" for {}, template \"{}\"", rule.pattern, probe.pattern, rule.template_text)
+                format!(
+                    "  rule \"{}\" for {}, template \"{}\"",
+                    rule.pattern, probe.pattern, rule.template_text
+                )
             });
             self.rule_span = Some(rule.span);
             if let Some(why) = self.wrong_location(rule) {
-                cx.trace.add(Kind::Fail, Some(rule.span), || format!("    rule fails: {why}"));
+                cx.trace
+                    .add(Kind::Fail, Some(rule.span), || format!("    rule fails: {why}"));
                 continue;
             }
             self.template = Some(Template {
@@ -287,12 +310,20 @@ impl Frame {
             // `A%B` that nothing takes is a local part
             let local = self.address.local.clone();
             let host = rules.local_host.clone();
-            cx.trace.add(Kind::Note, None, || format!("  no rule: {local} is taken as a local part"));
-            self.address = Address { route: Vec::new(), local, domain: Some(host.clone()) };
+            cx.trace.add(Kind::Note, None, || {
+                format!("  no rule: {local} is taken as a local part")
+            });
+            self.address = Address {
+                route: Vec::new(),
+                local,
+                domain: Some(host.clone()),
+            };
             return Some(self.route(cx, &host));
         }
         let host = self.host.clone();
-        cx.trace.add(Kind::Note, None, || format!("  no rule applies: {host} is used as it is"));
+        cx.trace.add(Kind::Note, None, || {
+            format!("  no rule applies: {host} is used as it is")
+        });
         self.rule_span = None;
         let user = self.user.clone();
         self.finish_specification(cx, &user, &host, None, &host)
@@ -312,7 +343,9 @@ impl Frame {
     /// Executes the template up to a look-up or its end.
     fn execute(&mut self, cx: &mut Context<'_>) -> Result<Ran, RunError> {
         loop {
-            let Some(t) = &mut self.template else { return Ok(Ran::Failed("no template".into())) };
+            let Some(t) = &mut self.template else {
+                return Ok(Ran::Failed("no template".into()));
+            };
             let Some((parts, next)) = t.segments.last_mut() else {
                 return self.checkpoint(cx, AfterChecks::End);
             };
@@ -330,9 +363,16 @@ impl Frame {
         }
     }
 
-    fn part(&mut self, cx: &mut Context<'_>, part: &Part, place: Option<Span>) -> Result<Option<Ran>, RunError> {
+    fn part(
+        &mut self,
+        cx: &mut Context<'_>,
+        part: &Part,
+        place: Option<Span>,
+    ) -> Result<Option<Ran>, RunError> {
         let (request, address) = (&self.request, &self.address);
-        let Some(t) = &mut self.template else { return Ok(None) };
+        let Some(t) = &mut self.template else {
+            return Ok(None);
+        };
         let missing = |what: &str| Ok(Some(Ran::Failed(format!("the address has no {what}"))));
         match &part.kind {
             PartKind::Text(text) => t.put(cx, text, false, place)?,
@@ -390,7 +430,11 @@ impl Frame {
                 let mut bits = cx.random_bits();
                 let mut text = String::new();
                 for _ in 0..12 {
-                    text.push(char::from_digit((bits % 36) as u32, 36).unwrap_or('0').to_ascii_uppercase());
+                    text.push(
+                        char::from_digit((bits % 36) as u32, 36)
+                            .unwrap_or('0')
+                            .to_ascii_uppercase(),
+                    );
                     bits /= 36;
                 }
                 t.put(cx, &text, false, place)?;
@@ -432,17 +476,28 @@ impl Frame {
             }
             PartKind::General(argument) => {
                 let key = self.operand(argument);
-                return Ok(Some(self.wait(Waiting::General, Ask::Read(Read::General { key }))));
+                return Ok(Some(
+                    self.wait(Waiting::General, Ask::Read(Read::General { key })),
+                ));
             }
             PartKind::Url(argument) => {
                 let url = self.operand(argument);
                 return Ok(Some(self.wait(Waiting::Url, Ask::Read(Read::Url { url }))));
             }
-            PartKind::Routine { image, routine, argument } => {
+            PartKind::Routine {
+                image,
+                routine,
+                argument,
+            } => {
                 let argument = self.operand(argument);
                 let image = image.rsplit(['/', ':']).next().unwrap_or(image).to_string();
                 let quoted = argument.replace('$', "$$");
-                let routine = Routine { image, routine: routine.clone(), argument, quoted };
+                let routine = Routine {
+                    image,
+                    routine: routine.clone(),
+                    argument,
+                    quoted,
+                };
                 let ask = if routine.is_read() {
                     Ask::Read(Read::Routine(routine))
                 } else {
@@ -473,7 +528,9 @@ impl Frame {
 
     /// The text of an argument: substitutions only; look-ups within arguments give nothing.
     fn operand(&self, parts: &[Part]) -> String {
-        let Some(t) = &self.template else { return String::new() };
+        let Some(t) = &self.template else {
+            return String::new();
+        };
         let mut out = String::new();
         let mut case = Case::Same;
         for part in parts {
@@ -504,9 +561,16 @@ impl Frame {
     /// Evaluates pending checks, asking for domains that are not known yet.
     fn checkpoint(&mut self, cx: &mut Context<'_>, then: AfterChecks) -> Result<Ran, RunError> {
         let request = &self.request;
-        let Some(t) = &mut self.template else { return Ok(Ran::Failed("no template".into())) };
-        let no_rules =
-            |name: &str| cx.program.rules.channels.iter().any(|c| c.no_rules && c.name.eq_ignore_ascii_case(name));
+        let Some(t) = &mut self.template else {
+            return Ok(Ran::Failed("no template".into()));
+        };
+        let no_rules = |name: &str| {
+            cx.program
+                .rules
+                .channels
+                .iter()
+                .any(|c| c.no_rules && c.name.eq_ignore_ascii_case(name))
+        };
         let mut failed = None;
         if !no_rules(&request.source_channel) {
             let source = &request.source_channel;
@@ -519,7 +583,8 @@ impl Frame {
             } else if any(&t.checks.source_is_not) {
                 failed = Some(format!("$N: the source channel is {source}"));
             }
-            if t.checks.source_is.is_empty() && t.checks.internal.is_some_and(|is| is != is_internal(source)) {
+            if t.checks.source_is.is_empty() && t.checks.internal.is_some_and(|is| is != is_internal(source))
+            {
                 failed = Some(format!("$1M/$1N: the source channel is {source}"));
             }
         }
@@ -546,8 +611,13 @@ impl Frame {
                     }
                     None => {
                         let domain = domain.clone();
-                        t.waiting = Some(Waiting::Domain { domain: domain.clone(), checks_then: then });
-                        return Ok(Ran::Transfer(Transfer::Ask(vec![Ask::Read(Read::DomainIsLocal { domain })])));
+                        t.waiting = Some(Waiting::Domain {
+                            domain: domain.clone(),
+                            checks_then: then,
+                        });
+                        return Ok(Ran::Transfer(Transfer::Ask(vec![Ask::Read(
+                            Read::DomainIsLocal { domain },
+                        )])));
                     }
                 }
             }
@@ -555,7 +625,9 @@ impl Frame {
         t.checks = Checks::default();
         match (failed, then) {
             (Some(why), AfterChecks::Now) => {
-                cx.trace.add(Kind::Test, None, || format!("    $1~: {why}: the template ends here"));
+                cx.trace.add(Kind::Test, None, || {
+                    format!("    $1~: {why}: the template ends here")
+                });
                 t.segments.clear();
                 Ok(Ran::Done)
             }
@@ -590,7 +662,9 @@ impl Frame {
                     Answer::Found(_) => true,
                     Answer::NotFound | Answer::NotConfigured(_) => false,
                     Answer::Temporary(why) => {
-                        cx.trace.add(Kind::Note, None, || format!("    {why}: DOMAIN_FAILURE takes over"));
+                        cx.trace.add(Kind::Note, None, || {
+                            format!("    {why}: DOMAIN_FAILURE takes over")
+                        });
                         t.checks = Checks::default();
                         let failure: Arc<[Part]> = cx.program.rules.domain_failure.as_slice().into();
                         t.segments = vec![(failure, 0)];
@@ -601,7 +675,10 @@ impl Frame {
                     }
                 };
                 t.known_domains.push((domain, local));
-                Some(self.checkpoint(cx, checks_then).unwrap_or_else(|e| Ran::Transfer(Transfer::Error(e))))
+                Some(
+                    self.checkpoint(cx, checks_then)
+                        .unwrap_or_else(|e| Ran::Transfer(Transfer::Error(e))),
+                )
             }
             (Waiting::General, Answer::Found(text)) => self.expand_again(cx, &text),
             (_, Answer::Found(text)) => match t.put(cx, &text, true, None) {
@@ -625,7 +702,8 @@ impl Frame {
         if t.segments.len() > RESCAN_LIMIT {
             return Some(Ran::Failed("results are expanded again too deeply".into()));
         }
-        cx.trace.add(Kind::Substitute, None, || format!("    puts in \"{text}\""));
+        cx.trace
+            .add(Kind::Substitute, None, || format!("    puts in \"{text}\""));
         let at = |_: std::ops::Range<usize>| Span::default();
         let parts = grammar::imta::parse_template(text, &at, &mut Vec::new());
         t.segments.push((parts.into(), 0));
@@ -642,13 +720,17 @@ impl Frame {
             "%" => {
                 self.restarts += 1;
                 if self.restarts > RESTART_LIMIT {
-                    cx.trace.add(Kind::Fail, span, || format!("    a host was rewritten more than {RESTART_LIMIT} times"));
+                    cx.trace.add(Kind::Fail, span, || {
+                        format!("    a host was rewritten more than {RESTART_LIMIT} times")
+                    });
                     return Some(self.refuse(cx, "5.1.2", "illegal host/domain specified"));
                 }
                 self.user = field(0).to_string();
                 self.host = field(1).to_string();
                 let (user, host) = (&self.user, &self.host);
-                cx.trace.add(Kind::Note, span, || format!("    becomes {user}@{host}, rewritten again"));
+                cx.trace.add(Kind::Note, span, || {
+                    format!("    becomes {user}@{host}, rewritten again")
+                });
                 self.look_for_host(false);
                 return None;
             }
@@ -657,12 +739,15 @@ impl Frame {
             "@@" => (field(0), field(1), Some(field(2)), field(2)),
             "@@@" => (field(0), field(1), Some(field(2)), field(3)),
             _ => {
-                cx.trace.add(Kind::Fail, span, || "    the template builds no address".into());
+                cx.trace
+                    .add(Kind::Fail, span, || "    the template builds no address".into());
                 return None;
             }
         };
         if local.is_empty() || host.is_empty() {
-            cx.trace.add(Kind::Fail, span, || "    the template leaves the local part or the host empty".into());
+            cx.trace.add(Kind::Fail, span, || {
+                "    the template leaves the local part or the host empty".into()
+            });
             return None;
         }
         cx.trace.add(Kind::Note, span, || match via {
@@ -688,12 +773,21 @@ impl Frame {
         let rules = &cx.program.rules;
         let entry = rules.hosts.get(tag.to_ascii_lowercase().as_str());
         let ours = entry.is_some_and(|e| {
-            e.channel == 0 || rules.channels.get(e.channel as usize).is_some_and(|c| c.route_local)
+            e.channel == 0
+                || rules
+                    .channels
+                    .get(e.channel as usize)
+                    .is_some_and(|c| c.route_local)
         });
         if ours {
             let rest = self.address.without(&specification);
             if rest.first_host(self.request.binding).is_some() {
-                cx.trace.add(Kind::Note, None, || format!("  {} is this host: the route ends, {rest} is left", specification.host));
+                cx.trace.add(Kind::Note, None, || {
+                    format!(
+                        "  {} is this host: the route ends, {rest} is left",
+                        specification.host
+                    )
+                });
                 self.address = rest;
                 self.extract(cx);
                 return None;
@@ -711,7 +805,9 @@ impl Frame {
                 Some((status, text)) => (status_text(*status), text.clone()),
                 None => ("5.1.2".to_string(), UNKNOWN_HOST.to_string()),
             };
-            cx.trace.add(Kind::Result, None, || format!("  no channel has the host name {tag}: {status} {text}"));
+            cx.trace.add(Kind::Result, None, || {
+                format!("  no channel has the host name {tag}: {status} {text}")
+            });
             return self.refuse_with(status, text, tag);
         };
         if let Some(proper) = &entry.proper_name
@@ -725,14 +821,24 @@ impl Frame {
         let channel = rules.channels.get(entry.channel as usize).map(|c| c.name.clone());
         let address = self.address.to_string();
         cx.trace.add(Kind::Result, self.rule_span, || {
-            format!("  result {address}, channel {}", channel.as_deref().unwrap_or("?"))
+            format!(
+                "  result {address}, channel {}",
+                channel.as_deref().unwrap_or("?")
+            )
         });
-        let result = Rewritten { address, host: tag.to_string(), channel, error: None, rule: self.rule_span };
+        let result = Rewritten {
+            address,
+            host: tag.to_string(),
+            channel,
+            error: None,
+            rule: self.rule_span,
+        };
         Transfer::Done(Outcome::Address(result))
     }
 
     fn refuse(&mut self, cx: &mut Context<'_>, status: &str, text: &str) -> Transfer {
-        cx.trace.add(Kind::Result, None, || format!("  refused: {status} {text}"));
+        cx.trace
+            .add(Kind::Result, None, || format!("  refused: {status} {text}"));
         self.refuse_with(status.to_string(), text.to_string(), "")
     }
 
@@ -752,12 +858,20 @@ impl Frame {
 }
 
 impl Template {
-    fn put(&mut self, cx: &mut Context<'_>, text: &str, substituted: bool, place: Option<Span>) -> Result<(), RunError> {
+    fn put(
+        &mut self,
+        cx: &mut Context<'_>,
+        text: &str,
+        substituted: bool,
+        place: Option<Span>,
+    ) -> Result<(), RunError> {
         cx.build(text.len(), place)?;
         if self.aside {
             return Ok(());
         }
-        let Some((_, out)) = self.fields.last_mut() else { return Ok(()) };
+        let Some((_, out)) = self.fields.last_mut() else {
+            return Ok(());
+        };
         if self.ldap && substituted {
             for c in text.chars() {
                 match c {
@@ -803,7 +917,11 @@ fn skip_components(host: &str, n: u8) -> &str {
 
 fn component(host: &str, n: u8, from_right: bool) -> Option<&str> {
     let mut parts = host.split('.').filter(|p| !p.is_empty());
-    if from_right { parts.nth_back(n as usize) } else { parts.nth(n as usize) }
+    if from_right {
+        parts.nth_back(n as usize)
+    } else {
+        parts.nth(n as usize)
+    }
 }
 
 /// Channel operands may hold `*`.
@@ -862,9 +980,19 @@ fn probes(host: &str, tag: &str, match_any: bool) -> Vec<Probe> {
             }
         }
         add("[]", "[]".into(), none(), inner.to_string(), false);
-        let stars = if dotted { vec!["*"; parts.len()].join(".") } else { "*".into() };
+        let stars = if dotted {
+            vec!["*"; parts.len()].join(".")
+        } else {
+            "*".into()
+        };
         let pattern = format!("[{stars}]");
-        add(&pattern, pattern.clone(), inner.to_string(), inner.to_string(), false);
+        add(
+            &pattern,
+            pattern.clone(),
+            inner.to_string(),
+            inner.to_string(),
+            false,
+        );
         if !after.is_empty() {
             suffixes(after, &format!("[{inner}]"), &mut add);
         }
@@ -875,8 +1003,18 @@ fn probes(host: &str, tag: &str, match_any: bool) -> Vec<Probe> {
             let rest = labels[n..].join(".");
             let stars = vec!["*"; n].join(".");
             let left = labels[..n].join(".");
-            let domain = if rest.is_empty() { none() } else { format!(".{rest}") };
-            add(&format!("{stars}{domain}"), domain.clone(), left.clone(), none(), false);
+            let domain = if rest.is_empty() {
+                none()
+            } else {
+                format!(".{rest}")
+            };
+            add(
+                &format!("{stars}{domain}"),
+                domain.clone(),
+                left.clone(),
+                none(),
+                false,
+            );
             if !rest.is_empty() {
                 add(&domain, domain.clone(), left, none(), false);
             }

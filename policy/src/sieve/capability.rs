@@ -87,7 +87,9 @@ pub(super) struct Set {
 impl Set {
     /// Adds one and what it implies; `false` where there is none of this name.
     pub fn add(&mut self, name: &str) -> bool {
-        let Some(at) = CAPABILITIES.iter().position(|c| *c == name) else { return PRIVATE.contains(&name) };
+        let Some(at) = CAPABILITIES.iter().position(|c| *c == name) else {
+            return PRIVATE.contains(&name);
+        };
         self.bits |= 1 << at;
         match name {
             "vacation-seconds" => self.add("vacation"),
@@ -98,7 +100,10 @@ impl Set {
 
     /// Whether it is required.
     pub fn has(&self, name: &str) -> bool {
-        CAPABILITIES.iter().position(|c| *c == name).is_some_and(|at| self.bits & 1 << at != 0)
+        CAPABILITIES
+            .iter()
+            .position(|c| *c == name)
+            .is_some_and(|at| self.bits & 1 << at != 0)
     }
 
     /// Whether any of these is required; an empty list asks for nothing.
@@ -121,7 +126,10 @@ pub(super) fn may_switch_on(name: &str, forbidden: &[String]) -> bool {
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let far = word.len() / 3 + 1;
-    let near = names.into_iter().map(|n| (distance(&word, n, far), n)).filter(|(d, _)| *d <= far);
+    let near = names
+        .into_iter()
+        .map(|n| (distance(&word, n, far), n))
+        .filter(|(d, _)| *d <= far);
     near.min_by_key(|(d, _)| *d).map(|(_, n)| n)
 }
 
@@ -150,9 +158,15 @@ mod tests {
 
     #[test]
     fn finds_the_nearest() {
-        assert_eq!(nearest("fileintoo", CAPABILITIES.iter().copied()), Some("fileinto"));
+        assert_eq!(
+            nearest("fileintoo", CAPABILITIES.iter().copied()),
+            Some("fileinto")
+        );
         assert_eq!(nearest("Vacaton", CAPABILITIES.iter().copied()), Some("vacation"));
-        assert_eq!(nearest("vnd.example.nonexistent", CAPABILITIES.iter().copied()), None);
+        assert_eq!(
+            nearest("vnd.example.nonexistent", CAPABILITIES.iter().copied()),
+            None
+        );
     }
 
     #[test]

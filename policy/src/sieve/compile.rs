@@ -116,13 +116,15 @@ impl Session<'_> {
             }
             Ok(Some(_)) => {
                 let message = format!("more than {MAX_SCRIPTS} scripts are included");
-                self.diagnostics.push(Diagnostic::error("S128", at, message).help("include fewer"));
+                self.diagnostics
+                    .push(Diagnostic::error("S128", at, message).help("include fewer"));
                 None
             }
             Ok(None) => None,
             Err(why) => {
                 let message = format!("script \"{name}\" cannot be read: {why}");
-                self.diagnostics.push(Diagnostic::error("S128", at, message).help("repair the script's place"));
+                self.diagnostics
+                    .push(Diagnostic::error("S128", at, message).help("repair the script's place"));
                 None
             }
         };
@@ -153,12 +155,24 @@ pub(super) struct Compiler<'c, 'o> {
 
 impl Compiler<'_, '_> {
     /// Reports an error with a way to mend it.
-    pub fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.report(Diagnostic::error(code, span, message).help(help));
     }
 
     /// Reports something worth knowing.
-    pub fn warn(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.report(Diagnostic::warning(code, span, message).help(help));
     }
 
@@ -206,7 +220,12 @@ impl Compiler<'_, '_> {
             let ended = if is_require {
                 if !only_requires && !(self.session.options.glued && top) {
                     let help = "move it to the top of the script, before every other command";
-                    self.error("S113", command.name.span, "`require` stands behind other commands", help);
+                    self.error(
+                        "S113",
+                        command.name.span,
+                        "`require` stands behind other commands",
+                        help,
+                    );
                 }
                 self.require(command);
                 false
@@ -216,7 +235,12 @@ impl Compiler<'_, '_> {
                 ended
             } else if command.name.is("elsif") || command.name.is("else") {
                 let message = format!("`{}` follows no `if`", command.name.text);
-                self.error("S115", command.name.span, message, "put it directly behind the block of an `if` or `elsif`");
+                self.error(
+                    "S115",
+                    command.name.span,
+                    message,
+                    "put it directly behind the block of an `if` or `elsif`",
+                );
                 self.inner(command);
                 false
             } else if command.name.is("foreverypart") {
@@ -242,18 +266,30 @@ impl Compiler<'_, '_> {
     }
 
     fn require(&mut self, command: &Command) {
-        let Some(call) = self.check_command("require", command) else { return };
+        let Some(call) = self.check_command("require", command) else {
+            return;
+        };
         for text in call.texts(0) {
             let name = text.value(false);
             if name == "vacation" && self.session.options.limits.max_vacations == 0 {
                 let message = "Vacation not listed in require clause prior to use: it is switched off here";
-                self.error("S114", text.span, message, "remove the vacation, or ask for MAX_VACATIONS above 0");
+                self.error(
+                    "S114",
+                    text.span,
+                    message,
+                    "remove the vacation, or ask for MAX_VACATIONS above 0",
+                );
             } else if !capability::is_known(&name, &self.session.options.forbidden) {
                 let help = match nearest(&name, CAPABILITIES.iter().chain(PRIVATE).copied()) {
                     Some(near) if near != name => format!("did you mean \"{near}\"?"),
                     _ => "remove it; this server does not offer it here".to_owned(),
                 };
-                self.error("S114", text.span, format!("there is no capability \"{name}\""), help);
+                self.error(
+                    "S114",
+                    text.span,
+                    format!("there is no capability \"{name}\""),
+                    help,
+                );
             }
             self.required.add(&name);
         }
@@ -315,17 +351,28 @@ impl Compiler<'_, '_> {
 
     fn forever(&mut self, command: &Command) {
         let Some(call) = self.check_command("foreverypart", command) else {
-            self.loops.push(Loop { name: None, start: 0, breaks: Vec::new() });
+            self.loops.push(Loop {
+                name: None,
+                start: 0,
+                breaks: Vec::new(),
+            });
             self.inner(command);
             self.loops.pop();
             return;
         };
         self.session.needs_tree = true;
-        let name = call.text("name").and_then(|t| self.constant(t)).map(|n| n.to_ascii_lowercase());
+        let name = call
+            .text("name")
+            .and_then(|t| self.constant(t))
+            .map(|n| n.to_ascii_lowercase());
         let span = command.span;
         self.emit(Op::EnterLoop, span);
         let start = self.emit(Op::NextPart { exit: 0 }, span);
-        self.loops.push(Loop { name, start, breaks: Vec::new() });
+        self.loops.push(Loop {
+            name,
+            start,
+            breaks: Vec::new(),
+        });
         if let Some(block) = call.block {
             self.block(&block.commands, false);
         }
@@ -339,15 +386,24 @@ impl Compiler<'_, '_> {
     /// `break` and `continue`: leaves the loop of that name, or the innermost one.
     pub fn leave_loop(&mut self, call: &Call<'_>, again: bool) {
         let span = self.span;
-        let wanted = call.text("name").and_then(|t| self.constant(t)).map(|n| n.to_ascii_lowercase());
+        let wanted = call
+            .text("name")
+            .and_then(|t| self.constant(t))
+            .map(|n| n.to_ascii_lowercase());
         let found = match &wanted {
             None => self.loops.len().checked_sub(1),
             Some(name) => self.loops.iter().rposition(|l| l.name.as_ref() == Some(name)),
         };
         let Some(found) = found else {
             let (message, help) = match wanted {
-                None => (format!("`{}` stands outside every loop", call.form.name), "put it into a `foreverypart` block"),
-                Some(n) => (format!("no loop around this is named \"{n}\""), "use the `:name` of a `foreverypart` around it"),
+                None => (
+                    format!("`{}` stands outside every loop", call.form.name),
+                    "put it into a `foreverypart` block",
+                ),
+                Some(n) => (
+                    format!("no loop around this is named \"{n}\""),
+                    "use the `:name` of a `foreverypart` around it",
+                ),
             };
             return self.error("S127", call.name.span, message, help);
         };
@@ -379,8 +435,14 @@ impl Compiler<'_, '_> {
             self.inner(command);
             return false;
         };
-        let Some(call) = self.check(form, name, &command.arguments, &command.tests, command.block.as_ref(), command.span)
-        else {
+        let Some(call) = self.check(
+            form,
+            name,
+            &command.arguments,
+            &command.tests,
+            command.block.as_ref(),
+            command.span,
+        ) else {
             self.inner(command);
             return false;
         };
@@ -429,7 +491,13 @@ impl Compiler<'_, '_> {
                         break;
                     }
                     if n + 1 < tests.len() {
-                        jumps.push(self.emit(Op::Branch { when: ends_with, to: 0 }, inner.span));
+                        jumps.push(self.emit(
+                            Op::Branch {
+                                when: ends_with,
+                                to: 0,
+                            },
+                            inner.span,
+                        ));
                     }
                 }
                 for jump in jumps {
@@ -439,10 +507,13 @@ impl Compiler<'_, '_> {
                 known.or(all_known.then_some(!ends_with))
             }
             "ihave" => {
-                let names: Option<Vec<String>> = call.texts(0).into_iter().map(|t| self.constant(t)).collect();
+                let names: Option<Vec<String>> =
+                    call.texts(0).into_iter().map(|t| self.constant(t)).collect();
                 let names = names?;
                 let forbidden = &self.session.options.forbidden;
-                let value = names.iter().all(|n| self.required.has(n) || capability::may_switch_on(n, forbidden));
+                let value = names
+                    .iter()
+                    .all(|n| self.required.has(n) || capability::may_switch_on(n, forbidden));
                 if value {
                     for name in &names {
                         self.required.add(name);
@@ -467,15 +538,27 @@ impl Compiler<'_, '_> {
         let text = &name.text;
         if let Some(other) = forms::find(text, !test) {
             let (is, wants, help) = if test {
-                (other.kind.word(), "a test", "write a test such as `header` here; is a `;` or `{` missing before it?")
+                (
+                    other.kind.word(),
+                    "a test",
+                    "write a test such as `header` here; is a `;` or `{` missing before it?",
+                )
             } else {
                 ("test", "a command", "put it behind `if`")
             };
-            self.error("S102", name.span, format!("`{text}` is a {is}, and {wants} stands here"), help);
+            self.error(
+                "S102",
+                name.span,
+                format!("`{text}` is a {is}, and {wants} stands here"),
+                help,
+            );
             return None;
         }
         let kind = if test { "test" } else { "command" };
-        let names = forms::FORMS.iter().filter(|f| (f.kind == Kind::Test) == test).map(|f| f.name);
+        let names = forms::FORMS
+            .iter()
+            .filter(|f| (f.kind == Kind::Test) == test)
+            .map(|f| f.name);
         let help = match nearest(text, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("use a {kind} of this server; `ihave` guards those of others"),
@@ -486,7 +569,14 @@ impl Compiler<'_, '_> {
 
     fn check_command<'a>(&mut self, name: &str, command: &'a Command) -> Option<Call<'a>> {
         let form = forms::find(name, false)?;
-        self.check(form, &command.name, &command.arguments, &command.tests, command.block.as_ref(), command.span)
+        self.check(
+            form,
+            &command.name,
+            &command.arguments,
+            &command.tests,
+            command.block.as_ref(),
+            command.span,
+        )
     }
 
     fn check<'a>(
@@ -508,16 +598,34 @@ impl Compiler<'_, '_> {
         let good = self.session.diagnostics[before.min(self.session.diagnostics.len())..]
             .iter()
             .all(|d| d.severity != grammar::Severity::Error);
-        (good && before < grammar::sieve::MAX_ERRORS).then_some(Call { form, name, span, tags, params, tests, block })
+        (good && before < grammar::sieve::MAX_ERRORS).then_some(Call {
+            form,
+            name,
+            span,
+            tags,
+            params,
+            tests,
+            block,
+        })
     }
 
     fn missing_capability(&mut self, what: &str, capability: &[&str], span: Span) {
         let Some(first) = capability.first() else { return };
         let message = format!("`{what}` is used without its capability \"{first}\"");
         if self.session.options.forbidden.iter().any(|f| f == first) {
-            return self.error("S103", span, message, "remove it; this server does not offer it here");
+            return self.error(
+                "S103",
+                span,
+                message,
+                "remove it; this server does not offer it here",
+            );
         }
-        self.error("S103", span, message, format!("add `require \"{first}\";` at the top of the script"));
+        self.error(
+            "S103",
+            span,
+            message,
+            format!("add `require \"{first}\";` at the top of the script"),
+        );
     }
 
     #[allow(clippy::type_complexity)]
@@ -536,31 +644,50 @@ impl Compiler<'_, '_> {
                 continue;
             };
             let Some(tag) = form.tag(&word.text) else {
-                let help = match nearest(&word.text, form.tags.iter().flat_map(|s| s.iter()).map(|t| t.name)) {
+                let help = match nearest(
+                    &word.text,
+                    form.tags.iter().flat_map(|s| s.iter()).map(|t| t.name),
+                ) {
                     Some(near) => format!("did you mean `:{near}`?"),
                     None if form.tags.is_empty() => format!("`{}` takes no tags", form.name),
                     None => format!("`{}` knows {}", form.name, list_tags(form)),
                 };
-                self.error("S104", word.span, format!("`{}` has no tag `:{}`", form.name, word.text), help);
+                self.error(
+                    "S104",
+                    word.span,
+                    format!("`{}` has no tag `:{}`", form.name, word.text),
+                    help,
+                );
                 continue;
             };
             if let Some(first) = positional.first().map(|a: &&Argument| a.span()) {
-                let diagnostic = Diagnostic::error("S110", word.span, format!("`:{}` stands behind an argument", tag.name))
-                    .also(first, "this argument comes first")
-                    .help(format!("put the tag directly behind `{}`", name.text));
+                let diagnostic = Diagnostic::error(
+                    "S110",
+                    word.span,
+                    format!("`:{}` stands behind an argument", tag.name),
+                )
+                .also(first, "this argument comes first")
+                .help(format!("put the tag directly behind `{}`", name.text));
                 self.report(diagnostic);
             }
             if !self.required.has_any(tag.capability) {
                 self.missing_capability(&format!(":{}", tag.name), tag.capability, word.span);
             }
-            let clash = tags.iter().find(|(t, _, _)| t.name == tag.name || (!tag.group.is_empty() && t.group == tag.group));
+            let clash = tags
+                .iter()
+                .find(|(t, _, _)| t.name == tag.name || (!tag.group.is_empty() && t.group == tag.group));
             if let Some((other, at, _)) = clash {
                 let message = if other.name == tag.name {
                     format!("`:{}` is given twice", tag.name)
                 } else {
-                    format!("`:{}` and `:{}` exclude each other: one {}", other.name, tag.name, tag.group)
+                    format!(
+                        "`:{}` and `:{}` exclude each other: one {}",
+                        other.name, tag.name, tag.group
+                    )
                 };
-                let diagnostic = Diagnostic::error("S105", word.span, message).also(*at, "the first one").help("keep one of them");
+                let diagnostic = Diagnostic::error("S105", word.span, message)
+                    .also(*at, "the first one")
+                    .help("keep one of them");
                 self.report(diagnostic);
             }
             let value = match tag.value {
@@ -574,7 +701,12 @@ impl Compiler<'_, '_> {
                     }
                     _ => {
                         let message = format!("`:{}` has no value", tag.name);
-                        self.error("S106", word.span, message, format!("write {} behind it", ty.words()));
+                        self.error(
+                            "S106",
+                            word.span,
+                            message,
+                            format!("write {} behind it", ty.words()),
+                        );
                         None
                     }
                 },
@@ -602,7 +734,9 @@ impl Compiler<'_, '_> {
             let message = format!("{of} takes {}, and this is {is}", ty.words());
             let help = match (ty, argument) {
                 (Type::Number, Argument::String(_)) => "write the number without quotes".to_owned(),
-                (Type::String, Argument::List(..)) => "write one string; repeat the command for more".to_owned(),
+                (Type::String, Argument::List(..)) => {
+                    "write one string; repeat the command for more".to_owned()
+                }
                 _ => format!("write {}", ty.words()),
             };
             self.error("S109", argument.span(), message, help);
@@ -611,7 +745,10 @@ impl Compiler<'_, '_> {
         if let Argument::List(list, span) = argument
             && list.len() > most
         {
-            let message = format!("this list has {} strings, more than MAX_SIEVE_LIST_SIZE {most}", list.len());
+            let message = format!(
+                "this list has {} strings, more than MAX_SIEVE_LIST_SIZE {most}",
+                list.len()
+            );
             self.error("S130", *span, message, "split it over several tests in `anyof`");
         }
     }
@@ -623,7 +760,9 @@ impl Compiler<'_, '_> {
         given: Vec<&'a Argument>,
         span: Span,
     ) -> Vec<Option<&'a Argument>> {
-        let mut optional = given.len().saturating_sub(form.params.iter().filter(|p| !p.optional).count());
+        let mut optional = given
+            .len()
+            .saturating_sub(form.params.iter().filter(|p| !p.optional).count());
         let mut left = given.into_iter();
         let mut out = Vec::with_capacity(form.params.len());
         for param in form.params {
@@ -634,10 +773,17 @@ impl Compiler<'_, '_> {
             optional -= usize::from(param.optional);
             let argument = left.next();
             match argument {
-                Some(argument) => self.typed(param.ty, argument, &format!("the argument \"{}\" of `{}`", param.what, form.name)),
+                Some(argument) => self.typed(
+                    param.ty,
+                    argument,
+                    &format!("the argument \"{}\" of `{}`", param.what, form.name),
+                ),
                 None => {
                     let message = format!("`{}` lacks its argument \"{}\"", form.name, param.what);
-                    let at = Span { start: span.end.saturating_sub(1).max(name.span.start), ..span };
+                    let at = Span {
+                        start: span.end.saturating_sub(1).max(name.span.start),
+                        ..span
+                    };
                     let at = if at.start >= at.end { name.span } else { at };
                     self.error("S107", at, message, format!("write {} here", param.ty.words()));
                 }
@@ -651,7 +797,12 @@ impl Compiler<'_, '_> {
                 n => format!("{n} arguments"),
             };
             let message = format!("`{}` takes {takes}, and this is one more", form.name);
-            self.error("S108", surplus.span(), message, "remove it; several strings go into a list, `[\"a\", \"b\"]`");
+            self.error(
+                "S108",
+                surplus.span(),
+                message,
+                "remove it; several strings go into a list, `[\"a\", \"b\"]`",
+            );
         }
         out
     }
@@ -660,25 +811,49 @@ impl Compiler<'_, '_> {
     fn shape(&mut self, form: &Form, name: &Word, tests: &TestArgs, block: Option<&Block>, span: Span) {
         let command = form.kind != Kind::Test;
         match (form.tests, tests) {
-            (Tests::None, TestArgs::None) | (Tests::One, TestArgs::One(_)) | (Tests::Many, TestArgs::List(..)) => {}
+            (Tests::None, TestArgs::None)
+            | (Tests::One, TestArgs::One(_))
+            | (Tests::Many, TestArgs::List(..)) => {}
             (Tests::None, TestArgs::One(test)) => {
-                let message = format!("`{}` takes no test, and `{}` follows it", form.name, test.name.text);
-                let help = if command { "is a `;` missing between them?" } else { "is a `{`, a comma or a `;` missing between them?" };
+                let message = format!(
+                    "`{}` takes no test, and `{}` follows it",
+                    form.name, test.name.text
+                );
+                let help = if command {
+                    "is a `;` missing between them?"
+                } else {
+                    "is a `{`, a comma or a `;` missing between them?"
+                };
                 self.error("S111", test.name.span, message, help);
             }
             (Tests::None, TestArgs::List(_, at)) => {
-                self.error("S111", *at, format!("`{}` takes no tests", form.name), "remove the parentheses");
+                self.error(
+                    "S111",
+                    *at,
+                    format!("`{}` takes no tests", form.name),
+                    "remove the parentheses",
+                );
             }
             (Tests::One, TestArgs::List(list, at)) => {
                 let help = format!("write `{} anyof (...)` or `allof (...)`", form.name);
                 if list.len() != 1 || command {
                     self.error("S111", *at, format!("`{}` takes one test", form.name), help);
                 } else {
-                    self.error("S111", *at, format!("`{}` takes a test without parentheses", form.name), "remove the parentheses");
+                    self.error(
+                        "S111",
+                        *at,
+                        format!("`{}` takes a test without parentheses", form.name),
+                        "remove the parentheses",
+                    );
                 }
             }
             (Tests::One, TestArgs::None) => {
-                self.error("S111", name.span, format!("`{}` has no test", form.name), "write a test such as `true` behind it");
+                self.error(
+                    "S111",
+                    name.span,
+                    format!("`{}` has no test", form.name),
+                    "write a test such as `true` behind it",
+                );
             }
             (Tests::Many, TestArgs::One(_) | TestArgs::None) => {
                 let message = format!("`{}` takes tests in parentheses", form.name);
@@ -687,11 +862,24 @@ impl Compiler<'_, '_> {
         }
         match (form.block, block) {
             (true, None) => {
-                let at = Span { start: span.end.saturating_sub(1).max(span.start), ..span };
-                self.error("S112", at, format!("`{}` has no block", form.name), "write `{ ... }` behind it");
+                let at = Span {
+                    start: span.end.saturating_sub(1).max(span.start),
+                    ..span
+                };
+                self.error(
+                    "S112",
+                    at,
+                    format!("`{}` has no block", form.name),
+                    "write `{ ... }` behind it",
+                );
             }
             (false, Some(block)) => {
-                self.error("S112", block.open, format!("`{}` takes no block", form.name), "end it with `;`");
+                self.error(
+                    "S112",
+                    block.open,
+                    format!("`{}` takes no block", form.name),
+                    "end it with `;`",
+                );
             }
             _ => {}
         }
@@ -705,7 +893,11 @@ impl Compiler<'_, '_> {
         let span = match start {
             Some(at) if !text.multiline => {
                 let start = text.span.start + 1 + at as u32;
-                Span { start, end: start + bad.words.len() as u32, ..text.span }
+                Span {
+                    start,
+                    end: start + bad.words.len() as u32,
+                    ..text.span
+                }
             }
             _ => text.span,
         };
@@ -749,7 +941,12 @@ impl Compiler<'_, '_> {
         match self.string(text) {
             Str::Const(value) => Some(value.into()),
             Str::Template(_) => {
-                self.error("S122", text.span, "this string must not hold variables", "write it out");
+                self.error(
+                    "S122",
+                    text.span,
+                    "this string must not hold variables",
+                    "write it out",
+                );
                 None
             }
         }
@@ -769,7 +966,12 @@ impl Compiler<'_, '_> {
         let most = self.session.options.limits.max_variables;
         if self.locals.len() >= most {
             let span = self.span;
-            self.error("S122", span, format!("this script uses more than MAX_VARIABLES {most} variables"), "use fewer");
+            self.error(
+                "S122",
+                span,
+                format!("this script uses more than MAX_VARIABLES {most} variables"),
+                "use fewer",
+            );
             return Slot::Local(0);
         }
         self.local_names.insert(name.clone(), self.locals.len());
@@ -797,6 +999,11 @@ impl Compiler<'_, '_> {
 }
 
 fn list_tags(form: &Form) -> String {
-    let names: Vec<String> = form.tags.iter().flat_map(|s| s.iter()).map(|t| format!("`:{}`", t.name)).collect();
+    let names: Vec<String> = form
+        .tags
+        .iter()
+        .flat_map(|s| s.iter())
+        .map(|t| format!("`:{}`", t.name))
+        .collect();
     names.join(", ")
 }

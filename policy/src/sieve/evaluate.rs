@@ -27,43 +27,103 @@ impl Frame {
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
         let (matching, values, what) = match test {
-            Test::Header { names, matching, index, mime } => {
-                (matching, self.header_values(cx, names, *index, mime.as_ref(), span)?, "header")
-            }
-            Test::Address { names, part, matching, index, mime } => {
-                (matching, self.address_values(cx, names, *part, *index, mime.as_ref(), span)?, "address")
-            }
-            Test::Envelope { parts, part, matching } => {
-                (matching, self.envelope_values(cx, parts, *part, span)?, "envelope")
-            }
+            Test::Header {
+                names,
+                matching,
+                index,
+                mime,
+            } => (
+                matching,
+                self.header_values(cx, names, *index, mime.as_ref(), span)?,
+                "header",
+            ),
+            Test::Address {
+                names,
+                part,
+                matching,
+                index,
+                mime,
+            } => (
+                matching,
+                self.address_values(cx, names, *part, *index, mime.as_ref(), span)?,
+                "address",
+            ),
+            Test::Envelope {
+                parts,
+                part,
+                matching,
+            } => (
+                matching,
+                self.envelope_values(cx, parts, *part, span)?,
+                "envelope",
+            ),
             Test::String { sources, matching } => {
                 let texts = self.render_all(cx, sources, span)?;
                 let count = Some(texts.iter().filter(|t| !t.is_empty()).count());
-                (matching, Values { count, ..Values::of(texts) }, "string")
+                (
+                    matching,
+                    Values {
+                        count,
+                        ..Values::of(texts)
+                    },
+                    "string",
+                )
             }
-            Test::HasFlag { variables, matching } => return self.has_flag(cx, variables.as_deref(), matching, span),
+            Test::HasFlag { variables, matching } => {
+                return self.has_flag(cx, variables.as_deref(), matching, span);
+            }
             Test::Body { transform, matching } => (matching, self.body_values(cx, transform, span)?, "body"),
-            Test::Date { field, zone, part, matching, index } => {
-                (matching, self.date_values(cx, (field, part), zone, *index, span)?, "date")
-            }
+            Test::Date {
+                field,
+                zone,
+                part,
+                matching,
+                index,
+            } => (
+                matching,
+                self.date_values(cx, (field, part), zone, *index, span)?,
+                "date",
+            ),
             Test::CurrentDate { zone, part, matching } => {
                 (matching, self.now_values(cx, zone, part, span)?, "currentdate")
             }
             Test::Environment { item, matching } => {
                 let item = self.render(cx, item, span)?;
-                (matching, Values::of(self.environment(&item).into_iter().collect()), "environment")
+                (
+                    matching,
+                    Values::of(self.environment(&item).into_iter().collect()),
+                    "environment",
+                )
             }
             Test::SpamTest { percent, matching } => {
                 let spam = &self.request.spam;
                 let count = Some(usize::from(spam.tested));
-                (matching, Values { count, ..Values::of(vec![spam.value(*percent)]) }, "spamtest")
+                (
+                    matching,
+                    Values {
+                        count,
+                        ..Values::of(vec![spam.value(*percent)])
+                    },
+                    "spamtest",
+                )
             }
             Test::VirusTest { matching } => {
                 let value = self.request.virus.unwrap_or(0);
                 let count = Some(usize::from(value > 0));
-                (matching, Values { count, ..Values::of(vec![value.to_string()]) }, "virustest")
+                (
+                    matching,
+                    Values {
+                        count,
+                        ..Values::of(vec![value.to_string()])
+                    },
+                    "virustest",
+                )
             }
-            Test::Metadata { mailbox, annotation, matching } => {
+            Test::Metadata {
+                mailbox,
+                annotation,
+                matching,
+            } => {
                 let ask = self.metadata(cx, mailbox.as_ref(), annotation, span)?;
                 let value = match ask_once(answers, || vec![ask])?.pop() {
                     Some(Answer::Found(value)) => vec![value],
@@ -72,14 +132,22 @@ impl Frame {
                 };
                 (matching, Values::of(value), "metadata")
             }
-            Test::NotifyCapability { uri, capability, matching } => {
+            Test::NotifyCapability {
+                uri,
+                capability,
+                matching,
+            } => {
                 let uri = self.render(cx, uri, span)?;
                 let capability = self.render(cx, capability, span)?;
                 let known = uri::bad_method(&uri, &self.request.notify_methods).is_none()
                     && capability.eq_ignore_ascii_case("online");
                 // Nobody can say whether a person is there.
                 let value = known.then(|| "maybe".to_owned());
-                (matching, Values::of(value.into_iter().collect()), "notify_method_capability")
+                (
+                    matching,
+                    Values::of(value.into_iter().collect()),
+                    "notify_method_capability",
+                )
             }
             Test::Exists { names, mime } => {
                 let found = self.exists(cx, names, mime.as_ref(), span)?;
@@ -94,12 +162,22 @@ impl Frame {
                 });
                 return Ok(found);
             }
-            Test::Duplicate { handle, source, seconds, last } => {
+            Test::Duplicate {
+                handle,
+                source,
+                seconds,
+                last,
+            } => {
                 return self.duplicate(cx, (handle, source), *seconds, *last, span, answers);
             }
             Test::MailboxExists { names } => {
                 let names = self.render_all(cx, names, span)?;
-                let asks = || names.iter().map(|n| Ask::Read(Read::Mailbox { name: n.clone() })).collect();
+                let asks = || {
+                    names
+                        .iter()
+                        .map(|n| Ask::Read(Read::Mailbox { name: n.clone() }))
+                        .collect()
+                };
                 return self.all_found(cx, answers, asks, "mailboxexists", span);
             }
             Test::MetadataExists { mailbox, annotations } => {
@@ -112,12 +190,27 @@ impl Frame {
             Test::SpecialUseExists { mailbox, flags } => {
                 let mailbox = self.render_option(cx, mailbox.as_ref(), span)?;
                 let flags = self.render_all(cx, flags, span)?;
-                let one = |f: &String| Ask::Read(Read::SpecialUse { mailbox: mailbox.clone(), flag: f.clone() });
-                return self.all_found(cx, answers, || flags.iter().map(one).collect(), "specialuse_exists", span);
+                let one = |f: &String| {
+                    Ask::Read(Read::SpecialUse {
+                        mailbox: mailbox.clone(),
+                        flag: f.clone(),
+                    })
+                };
+                return self.all_found(
+                    cx,
+                    answers,
+                    || flags.iter().map(one).collect(),
+                    "specialuse_exists",
+                    span,
+                );
             }
             Test::MailboxIdExists { ids } => {
                 let ids = self.render_all(cx, ids, span)?;
-                let asks = || ids.iter().map(|id| Ask::Read(Read::MailboxId { id: id.clone() })).collect();
+                let asks = || {
+                    ids.iter()
+                        .map(|id| Ask::Read(Read::MailboxId { id: id.clone() }))
+                        .collect()
+                };
                 return self.all_found(cx, answers, asks, "mailboxidexists", span);
             }
             Test::ValidNotifyMethod { uris } => {
@@ -131,7 +224,11 @@ impl Frame {
                 if !uris.iter().all(|u| uri::is_list(u)) {
                     return Ok(say(cx, span, "valid_ext_list", false));
                 }
-                let asks = || uris.iter().map(|u| Ask::Read(Read::ListExists { list: u.clone() })).collect();
+                let asks = || {
+                    uris.iter()
+                        .map(|u| Ask::Read(Read::ListExists { list: u.clone() }))
+                        .collect()
+                };
                 return self.all_found(cx, answers, asks, "valid_ext_list", span);
             }
         };
@@ -188,7 +285,11 @@ impl Frame {
         if !keys.iter().any(|k| k.contains(char::is_whitespace)) {
             return self.compare(cx, matching, Values::of(flags), "hasflag", span, &mut None);
         }
-        let keys = keys.iter().flat_map(|k| k.split_whitespace()).map(|k| Str::Const(k.into())).collect();
+        let keys = keys
+            .iter()
+            .flat_map(|k| k.split_whitespace())
+            .map(|k| Str::Const(k.into()))
+            .collect();
         let split = Matching {
             comparator: matching.comparator,
             how: matching.how,
@@ -226,22 +327,36 @@ impl Frame {
             }
         };
         let seconds = seconds.unwrap_or(DUPLICATE_DEFAULT).min(DUPLICATE_MAXIMUM);
-        let Some(id) = id.filter(|_| seconds > 0) else { return Ok(say(cx, span, "duplicate", false)) };
+        let Some(id) = id.filter(|_| seconds > 0) else {
+            return Ok(say(cx, span, "duplicate", false));
+        };
         if let Some(known) = self.seen.iter().find(|s| s.handle == handle && s.id == id) {
             return Ok(say(cx, span, "duplicate", known.answer));
         }
         let most = self.request.limits.max_duplicates;
         if self.seen.len() >= most {
-            return Err(Halt::fault(format!("more than MAX_DUPLICATES {most} duplicate tests"), span));
+            return Err(Halt::fault(
+                format!("more than MAX_DUPLICATES {most} duplicate tests"),
+                span,
+            ));
         }
-        let asks = || vec![Ask::Read(Read::Duplicate { handle: handle.clone(), id: id.clone() })];
+        let asks = || {
+            vec![Ask::Read(Read::Duplicate {
+                handle: handle.clone(),
+                id: id.clone(),
+            })]
+        };
         let answer = match ask_once(answers, asks)?.pop() {
             Some(Answer::Found(_)) => true,
             Some(Answer::Temporary(why)) => return Err(Halt::temporary(format!("duplicate: {why}"), span)),
             _ => false,
         };
         if !answer || last {
-            self.remember.push(Remember { handle: handle.clone(), id: id.clone(), seconds });
+            self.remember.push(Remember {
+                handle: handle.clone(),
+                id: id.clone(),
+                seconds,
+            });
         }
         self.seen.push(Seen { handle, id, answer });
         Ok(say(cx, span, "duplicate", answer))
@@ -262,12 +377,17 @@ pub(super) fn ask_once(
         Some(answers) => Ok(answers),
         None => {
             let asks = asks();
-            if asks.is_empty() { Ok(Vec::new()) } else { Err(Halt::Ask(asks)) }
+            if asks.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(Halt::Ask(asks))
+            }
         }
     }
 }
 
 fn say(cx: &mut Context<'_>, span: Span, what: &str, found: bool) -> bool {
-    cx.trace.add(Kind::Test, Some(span), || format!("{what}: {found}"));
+    cx.trace
+        .add(Kind::Test, Some(span), || format!("{what}: {found}"));
     found
 }

@@ -1,8 +1,8 @@
 //! The one table of commands and tests: which arguments and tags each takes, what has to be required, and
 //! the function that lowers it to instructions.
 
-use super::lower::{self, Call};
 use super::compile::Compiler;
+use super::lower::{self, Call};
 
 /// What an argument has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,29 +86,57 @@ pub(super) struct Form {
 
 impl Form {
     pub fn tag(&self, name: &str) -> Option<&'static Tag> {
-        self.tags.iter().flat_map(|set| set.iter()).find(|t| t.name.eq_ignore_ascii_case(name))
+        self.tags
+            .iter()
+            .flat_map(|set| set.iter())
+            .find(|t| t.name.eq_ignore_ascii_case(name))
     }
 }
 
 /// The command or test of this name.
 pub(super) fn find(name: &str, test: bool) -> Option<&'static Form> {
-    FORMS.iter().find(|f| f.name.eq_ignore_ascii_case(name) && (f.kind == Kind::Test) == test)
+    FORMS
+        .iter()
+        .find(|f| f.name.eq_ignore_ascii_case(name) && (f.kind == Kind::Test) == test)
 }
 
 const fn p(what: &'static str, ty: Type) -> Param {
-    Param { what, ty, optional: false }
+    Param {
+        what,
+        ty,
+        optional: false,
+    }
 }
 
 const fn optional(what: &'static str, ty: Type) -> Param {
-    Param { what, ty, optional: true }
+    Param {
+        what,
+        ty,
+        optional: true,
+    }
 }
 
 const fn t(name: &'static str, value: Option<Type>, capability: &'static [&'static str]) -> Tag {
-    Tag { name, group: "", value, capability }
+    Tag {
+        name,
+        group: "",
+        value,
+        capability,
+    }
 }
 
-const fn of(group: &'static str, name: &'static str, value: Option<Type>, capability: &'static [&'static str]) -> Tag {
-    Tag { name, group, value, capability }
+const fn of(
+    group: &'static str,
+    name: &'static str,
+    value: Option<Type>,
+    capability: &'static [&'static str],
+) -> Tag {
+    Tag {
+        name,
+        group,
+        value,
+        capability,
+    }
 }
 
 use Type::{Number, Numeric, String as Text, Strings};
@@ -143,7 +171,12 @@ const FLAGS: &[Tag] = &[t("flags", Some(Strings), &["imap4flags"])];
 const COPY: &[Tag] = &[t("copy", None, &["copy"])];
 const MAILBOX: &[Tag] = &[
     t("create", None, &["mailbox"]),
-    of("way to find the mailbox", "specialuse", Some(Text), &["special-use"]),
+    of(
+        "way to find the mailbox",
+        "specialuse",
+        Some(Text),
+        &["special-use"],
+    ),
     of("way to find the mailbox", "mailboxid", Some(Text), &["mailboxid"]),
 ];
 const FCC: &[Tag] = &[t("fcc", Some(Text), &["fcc"])];
@@ -160,7 +193,10 @@ const REDIRECT: &[Tag] = &[
     of("envelope sender", "resetmailfrom", None, &[]),
     of("envelope sender", "keepmailfrom", None, &[]),
 ];
-const ZONE: &[Tag] = &[of("zone", "zone", Some(Text), &[]), of("zone", "originalzone", None, &[])];
+const ZONE: &[Tag] = &[
+    of("zone", "zone", Some(Text), &[]),
+    of("zone", "originalzone", None, &[]),
+];
 const CURRENT_ZONE: &[Tag] = &[t("zone", Some(Text), &[])];
 const MODIFIERS: &[Tag] = &[
     of("modifier of precedence 40", "lower", None, &[]),
@@ -190,8 +226,11 @@ const NOTIFY: &[Tag] = &[
     t("options", Some(Strings), &[]),
     t("message", Some(Text), &[]),
 ];
-const CAPTURE: &[Tag] =
-    &[of("format", "dsn", None, &[]), of("format", "message", None, &[]), of("format", "journal", None, &[])];
+const CAPTURE: &[Tag] = &[
+    of("format", "dsn", None, &[]),
+    of("format", "message", None, &[]),
+    of("format", "journal", None, &[]),
+];
 const LOOP_NAME: &[Tag] = &[t("name", Some(Text), &[])];
 
 macro_rules! form {

@@ -36,12 +36,20 @@ impl From<RunError> for Halt {
 impl Halt {
     /// A run-time error at a place.
     pub fn fault(message: impl Into<String>, span: Span) -> Halt {
-        Halt::Fault(Fault { message: message.into(), temporary: false, span: Some(span) })
+        Halt::Fault(Fault {
+            message: message.into(),
+            temporary: false,
+            span: Some(span),
+        })
     }
 
     /// One that may be gone later.
     pub fn temporary(message: impl Into<String>, span: Span) -> Halt {
-        Halt::Fault(Fault { message: message.into(), temporary: true, span: Some(span) })
+        Halt::Fault(Fault {
+            message: message.into(),
+            temporary: true,
+            span: Some(span),
+        })
     }
 }
 
@@ -106,7 +114,13 @@ impl Frame {
         let script = Arc::clone(&request.script);
         let locals = script.scripts.first().map_or(0, |s| s.locals.len());
         Frame {
-            calls: vec![Call { script: 0, pc: 0, locals: vec![String::new(); locals], loops: 0, root: None }],
+            calls: vec![Call {
+                script: 0,
+                pc: 0,
+                locals: vec![String::new(); locals],
+                loops: 0,
+                root: None,
+            }],
             loops: Vec::new(),
             flag: false,
             globals: vec![String::new(); script.globals.len()],
@@ -145,7 +159,14 @@ impl Frame {
                         RunError::Fuel { span, .. } | RunError::Memory { span, .. } => *span,
                         RunError::Answers { .. } => None,
                     };
-                    return self.finish(cx, Some(Fault { message: error.to_string(), temporary: false, span }));
+                    return self.finish(
+                        cx,
+                        Some(Fault {
+                            message: error.to_string(),
+                            temporary: false,
+                            span,
+                        }),
+                    );
                 }
             }
         }
@@ -153,7 +174,9 @@ impl Frame {
 
     fn step(&mut self, cx: &mut Context<'_>, answers: &mut Option<Vec<Answer>>) -> Result<Flow, Halt> {
         let program = Arc::clone(&self.request.script);
-        let Some(call) = self.calls.last_mut() else { return Ok(Flow::Done) };
+        let Some(call) = self.calls.last_mut() else {
+            return Ok(Flow::Done);
+        };
         let Some(instruction) = program.scripts.get(call.script).and_then(|s| s.code.get(call.pc)) else {
             return Ok(Flow::Done);
         };
@@ -180,7 +203,11 @@ impl Frame {
                 if let Some(done) = self.calls.pop() {
                     self.loops.truncate(done.loops);
                 }
-                return Ok(if self.calls.is_empty() { Flow::Done } else { Flow::Next });
+                return Ok(if self.calls.is_empty() {
+                    Flow::Done
+                } else {
+                    Flow::Next
+                });
             }
             Op::Error(message) => {
                 let message = self.render(cx, message, span)?;
@@ -195,7 +222,8 @@ impl Frame {
                         let part = parts.next;
                         parts.current = Some(part);
                         parts.next += 1;
-                        cx.trace.add(Kind::Control, Some(span), || format!("part {}", part + 1));
+                        cx.trace
+                            .add(Kind::Control, Some(span), || format!("part {}", part + 1));
                     }
                     _ => {
                         self.loops.pop();
@@ -222,52 +250,79 @@ impl Frame {
         let message = Arc::clone(&self.message);
         let tree = message.tree();
         if tree.truncated {
-            return Err(Halt::fault("this message has too many or too deeply nested parts for a loop", span));
+            return Err(Halt::fault(
+                "this message has too many or too deeply nested parts for a loop",
+                span,
+            ));
         }
         let outer = self.part();
         let (next, end) = match outer.and_then(|at| tree.parts.get(at).map(|p| (at + 1, p.end))) {
             Some(below) => below,
             None => (0, tree.parts.len()),
         };
-        self.loops.push(Loop { next, end, current: outer });
+        self.loops.push(Loop {
+            next,
+            end,
+            current: outer,
+        });
         Ok(())
     }
 
     fn include(&mut self, cx: &mut Context<'_>, include: &Include, span: Span) -> Result<(), Halt> {
         let Some(script) = include.script else {
             if include.optional {
-                cx.trace.add(Kind::Control, Some(span), || format!("no script {}", include.name));
+                cx.trace.add(Kind::Control, Some(span), || {
+                    format!("no script {}", include.name)
+                });
                 return Ok(());
             }
             return Err(Halt::fault(format!("there is no script {}", include.name), span));
         };
         if include.once && self.included.contains(&script) {
-            cx.trace.add(Kind::Control, Some(span), || format!("{} has been included already", include.name));
+            cx.trace.add(Kind::Control, Some(span), || {
+                format!("{} has been included already", include.name)
+            });
             return Ok(());
         }
         if self.calls.iter().any(|c| c.script == script) {
-            return Err(Halt::fault(format!("script {} includes itself", include.name), span));
+            return Err(Halt::fault(
+                format!("script {} includes itself", include.name),
+                span,
+            ));
         }
         if self.calls.len() >= MAX_INCLUDE_DEPTH {
             let message = format!("scripts include one another more than {MAX_INCLUDE_DEPTH} deep");
             return Err(Halt::fault(message, span));
         }
-        let locals = self.request.script.scripts.get(script).map_or(0, |s| s.locals.len());
+        let locals = self
+            .request
+            .script
+            .scripts
+            .get(script)
+            .map_or(0, |s| s.locals.len());
         cx.burn(locals as u64, Some(span))?;
-        cx.trace.add(Kind::Control, Some(span), || format!("include {}", include.name));
+        cx.trace
+            .add(Kind::Control, Some(span), || format!("include {}", include.name));
         if !self.included.contains(&script) {
             self.included.push(script);
         }
         let root = self.part();
         let loops = self.loops.len();
-        self.calls.push(Call { script, pc: 0, locals: vec![String::new(); locals], loops, root });
+        self.calls.push(Call {
+            script,
+            pc: 0,
+            locals: vec![String::new(); locals],
+            loops,
+            root,
+        });
         Ok(())
     }
 
     /// The result: the actions and the implicit keep, or after an error the implicit keep alone.
     fn finish(&mut self, cx: &mut Context<'_>, error: Option<Fault>) -> Transfer {
         if let Some(fault) = &error {
-            cx.trace.add(Kind::Fail, fault.span, || format!("run-time error: {fault}"));
+            cx.trace
+                .add(Kind::Fail, fault.span, || format!("run-time error: {fault}"));
             self.actions.clear();
             self.remember.clear();
             self.tags.clear();
@@ -279,11 +334,21 @@ impl Frame {
         }
         if !self.cancelled {
             let flags = self.flags.clone();
-            self.push(Action::Keep { implicit: true, flags }, None);
+            self.push(
+                Action::Keep {
+                    implicit: true,
+                    flags,
+                },
+                None,
+            );
             cx.trace.add(Kind::Decision, None, || "implicit keep".to_owned());
         }
         self.insert_tags();
-        let explicit = self.actions.iter().filter_map(|p| Verdict::of(&p.action)).next_back();
+        let explicit = self
+            .actions
+            .iter()
+            .filter_map(|p| Verdict::of(&p.action))
+            .next_back();
         let outcome = SieveOutcome {
             actions: std::mem::take(&mut self.actions),
             error,
@@ -300,7 +365,13 @@ impl Frame {
     /// Adds an action with the header and message as they are now.
     pub(super) fn push(&mut self, action: Action, span: Option<Span>) {
         let (headers, message) = (self.headers.clone(), Arc::clone(&self.message));
-        self.actions.push(Performed { action, level: None, headers, message, span });
+        self.actions.push(Performed {
+            action,
+            level: None,
+            headers,
+            message,
+            span,
+        });
     }
 
     // What tests and actions look at.
@@ -309,7 +380,11 @@ impl Frame {
     pub(super) fn part(&self) -> Option<usize> {
         let root = self.root();
         let open = self.calls.last().map_or(0, |c| c.loops);
-        self.loops.get(open..).and_then(|l| l.last()).and_then(|l| l.current).or(root)
+        self.loops
+            .get(open..)
+            .and_then(|l| l.last())
+            .and_then(|l| l.current)
+            .or(root)
     }
 
     /// The part that this script sees as the message; `None` for the message itself.
@@ -328,7 +403,10 @@ impl Frame {
         headers: Option<&'a Arc<Overlay>>,
         part: Option<usize>,
     ) -> HeaderView<'a> {
-        let fields = part.filter(|p| *p > 0).and_then(|p| message.tree().parts.get(p)).map(|p: &Part| &*p.fields);
+        let fields = part
+            .filter(|p| *p > 0)
+            .and_then(|p| message.tree().parts.get(p))
+            .map(|p: &Part| &*p.fields);
         match fields {
             Some(fields) => HeaderView::part(message, fields),
             None => HeaderView::message(message, headers),
@@ -366,7 +444,12 @@ impl Frame {
         Ok(out)
     }
 
-    pub(super) fn render_all(&self, cx: &mut Context<'_>, all: &[Str], span: Span) -> Result<Vec<String>, Halt> {
+    pub(super) fn render_all(
+        &self,
+        cx: &mut Context<'_>,
+        all: &[Str],
+        span: Span,
+    ) -> Result<Vec<String>, Halt> {
         all.iter().map(|s| self.render(cx, s, span)).collect()
     }
 
@@ -392,7 +475,9 @@ impl Frame {
         if let Some((at, _)) = value.char_indices().nth(self.request.limits.max_value) {
             value.truncate(at);
         }
-        cx.trace.add(Kind::Substitute, Some(span), || format!("set to \"{}\"", super::matching::shorten(&value)));
+        cx.trace.add(Kind::Substitute, Some(span), || {
+            format!("set to \"{}\"", super::matching::shorten(&value))
+        });
         let place = match slot {
             Slot::Local(at) => self.calls.last_mut().and_then(|c| c.locals.get_mut(at)),
             Slot::Global(at) => self.globals.get_mut(at),

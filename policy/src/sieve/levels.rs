@@ -34,11 +34,18 @@ pub fn merge(results: Vec<LevelResult>) -> Merged {
     let headers = results.last().and_then(|r| r.outcome.headers.clone());
     let several = results.len() > 1;
     let verdicts = |r: &LevelResult| -> Vec<Verdict> {
-        r.outcome.actions.iter().filter_map(|p| Verdict::of(&p.action)).collect()
+        r.outcome
+            .actions
+            .iter()
+            .filter_map(|p| Verdict::of(&p.action))
+            .collect()
     };
-    let jettisoned = results.iter().position(|r| verdicts(r).contains(&Verdict::Jettison));
-    let refused =
-        results.iter().position(|r| r.level == Level::System && verdicts(r).contains(&Verdict::Refuse));
+    let jettisoned = results
+        .iter()
+        .position(|r| verdicts(r).contains(&Verdict::Jettison));
+    let refused = results
+        .iter()
+        .position(|r| r.level == Level::System && verdicts(r).contains(&Verdict::Refuse));
     let specific = results.iter().rposition(|r| !verdicts(r).is_empty());
     let winner = jettisoned.or(refused).or(specific);
     let final_word = if jettisoned.is_some() {
@@ -53,10 +60,15 @@ pub fn merge(results: Vec<LevelResult>) -> Merged {
         || final_word.is_some()
         || winner.and_then(|w| results.get(w)).is_some_and(|r| {
             let v = verdicts(r);
-            let rejects = v.iter().any(|v| matches!(v, Verdict::Reject | Verdict::EReject | Verdict::Refuse));
+            let rejects = v
+                .iter()
+                .any(|v| matches!(v, Verdict::Reject | Verdict::EReject | Verdict::Refuse));
             rejects || (r.level == Level::System && v.contains(&Verdict::Discard))
         });
-    let mut merged = Merged { actions: Vec::new(), headers };
+    let mut merged = Merged {
+        actions: Vec::new(),
+        headers,
+    };
     let mut implicit = None;
     for (n, result) in results.into_iter().enumerate() {
         for mut performed in result.outcome.actions {
@@ -68,7 +80,9 @@ pub fn merge(results: Vec<LevelResult>) -> Merged {
                 (Action::Keep { implicit: true, .. }, _) => implicit = Some(performed),
                 (Action::Vacation { .. }, _) if silenced => {}
                 (_, None) => merged.actions.push(performed),
-                (_, Some(v)) if Some(n) == winner && final_word.is_none_or(|f| f == v) => merged.actions.push(performed),
+                (_, Some(v)) if Some(n) == winner && final_word.is_none_or(|f| f == v) => {
+                    merged.actions.push(performed)
+                }
                 _ => {}
             }
         }

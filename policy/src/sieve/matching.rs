@@ -27,7 +27,11 @@ pub(super) struct Values {
 
 impl Values {
     pub fn of(texts: Vec<String>) -> Self {
-        Values { texts, count: None, captures: true }
+        Values {
+            texts,
+            count: None,
+            captures: true,
+        }
     }
 }
 
@@ -50,16 +54,20 @@ impl Frame {
         let key_count = matching.keys.len() as u64;
         let indexed = matches!(matching.ready, Ready::Equal(_) | Ready::Contains(_));
         let rounds = if indexed { 1 } else { key_count };
-        cx.burn(values.texts.len() as u64 * rounds + bytes as u64 / 16 * rounds, Some(span))?;
+        cx.burn(
+            values.texts.len() as u64 * rounds + bytes as u64 / 16 * rounds,
+            Some(span),
+        )?;
         let found = match matching.how {
             Match::Count(relation) => {
                 let count = values.count.unwrap_or(values.texts.len()).to_string();
-                keys.iter().any(|k| relation.holds(matching.comparator.order(&count, k)))
+                keys.iter()
+                    .any(|k| relation.holds(matching.comparator.order(&count, k)))
             }
-            Match::Value(relation) => values
-                .texts
-                .iter()
-                .any(|v| keys.iter().any(|k| relation.holds(matching.comparator.order(v, k)))),
+            Match::Value(relation) => values.texts.iter().any(|v| {
+                keys.iter()
+                    .any(|k| relation.holds(matching.comparator.order(v, k)))
+            }),
             Match::List => return self.list(cx, &keys, values, what, span, answers),
             Match::Is | Match::Contains => self.simple(matching, &keys, &values),
             Match::Matches => self.globs(cx, matching, &keys, &values, span)?,
@@ -106,7 +114,10 @@ impl Frame {
         let globs = match &matching.ready {
             Ready::Globs(globs) => globs,
             _ => {
-                built = keys.iter().map(|k| Glob::new(matching.comparator, k)).collect::<Vec<_>>();
+                built = keys
+                    .iter()
+                    .map(|k| Glob::new(matching.comparator, k))
+                    .collect::<Vec<_>>();
                 &built
             }
         };
@@ -119,7 +130,10 @@ impl Frame {
                 let taken = match result {
                     Ok(taken) => taken,
                     Err(Exhausted) => {
-                        return Err(Halt::Error(RunError::Fuel { limit: cx.limits.fuel, span: Some(span) }));
+                        return Err(Halt::Error(RunError::Fuel {
+                            limit: cx.limits.fuel,
+                            span: Some(span),
+                        }));
                     }
                 };
                 if let Some(taken) = taken {
@@ -157,8 +171,13 @@ impl Frame {
         for value in &values.texts {
             for regex in regexes {
                 // The engine takes time by the pattern's size for every byte.
-                cx.burn(value.len() as u64 / 16 * (1 + regex.as_str().len() as u64 / 8), Some(span))?;
-                let Some(found) = regex.captures(value) else { continue };
+                cx.burn(
+                    value.len() as u64 / 16 * (1 + regex.as_str().len() as u64 / 8),
+                    Some(span),
+                )?;
+                let Some(found) = regex.captures(value) else {
+                    continue;
+                };
                 if values.captures {
                     let group = |n: usize| found.get(n).map_or(String::new(), |m| m.as_str().to_owned());
                     let groups = (1..found.len()).map(group).collect();
@@ -180,38 +199,58 @@ impl Frame {
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
-        let pairs: Vec<(&String, &String)> =
-            values.texts.iter().flat_map(|v| lists.iter().map(move |l| (l, v))).collect();
+        let pairs: Vec<(&String, &String)> = values
+            .texts
+            .iter()
+            .flat_map(|v| lists.iter().map(move |l| (l, v)))
+            .collect();
         if pairs.is_empty() {
             return Ok(false);
         }
         if pairs.len() > MAX_LIST_LOOKUPS {
-            let message = format!("this test would look up {} members, more than {MAX_LIST_LOOKUPS}", pairs.len());
+            let message = format!(
+                "this test would look up {} members, more than {MAX_LIST_LOOKUPS}",
+                pairs.len()
+            );
             return Err(Halt::fault(message, span));
         }
         let Some(answers) = answers.take() else {
             let ask = |(list, value): &(&String, &String)| {
-                Ask::Read(Read::ListMember { list: (*list).clone(), value: (*value).clone() })
+                Ask::Read(Read::ListMember {
+                    list: (*list).clone(),
+                    value: (*value).clone(),
+                })
             };
             return Err(Halt::Ask(pairs.iter().map(ask).collect()));
         };
         for ((list, value), answer) in pairs.iter().zip(answers) {
             match answer {
                 Answer::Found(properties) => {
-                    let properties = properties.split('|').filter(|p| !p.is_empty()).map(str::to_owned).collect();
-                    cx.trace.add(Kind::Test, Some(span), || format!("{what} :list: \"{value}\" is in {list}"));
+                    let properties = properties
+                        .split('|')
+                        .filter(|p| !p.is_empty())
+                        .map(str::to_owned)
+                        .collect();
+                    cx.trace.add(Kind::Test, Some(span), || {
+                        format!("{what} :list: \"{value}\" is in {list}")
+                    });
                     if values.captures {
                         self.set_matched(cx, (*value).clone(), properties, span)?;
                     }
                     return Ok(true);
                 }
                 Answer::Temporary(why) => {
-                    return Err(Halt::temporary(format!("the list {list} cannot be read: {why}"), span));
+                    return Err(Halt::temporary(
+                        format!("the list {list} cannot be read: {why}"),
+                        span,
+                    ));
                 }
                 Answer::NotFound | Answer::NotConfigured(_) => {}
             }
         }
-        cx.trace.add(Kind::Test, Some(span), || format!("{what} :list: no value is in a list"));
+        cx.trace.add(Kind::Test, Some(span), || {
+            format!("{what} :list: no value is in a list")
+        });
         Ok(false)
     }
 
@@ -226,7 +265,9 @@ impl Frame {
         let bytes = whole.len() + groups.iter().map(String::len).sum::<usize>();
         cx.build(bytes, Some(span))?;
         for (n, group) in groups.iter().enumerate() {
-            cx.trace.add(Kind::Field, Some(span), || format!("${{{}}} = \"{group}\"", n + 1));
+            cx.trace.add(Kind::Field, Some(span), || {
+                format!("${{{}}} = \"{group}\"", n + 1)
+            });
         }
         groups.insert(0, whole);
         self.matched = groups;
@@ -256,14 +297,21 @@ fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str,
             if more > 0 {
                 shown.push(format!("and {more} more"));
             }
-            if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+            if shown.is_empty() {
+                "nothing".to_owned()
+            } else {
+                shown.join(", ")
+            }
         };
         let keys = show(matching.keys.iter().map(key).collect());
         let seen = match matching.how {
             Match::Count(_) => format!("{} values", values.count.unwrap_or(values.texts.len())),
             _ => show(values.texts.iter().map(|v| shorten(v).into_owned()).collect()),
         };
-        format!("{what} {how} {keys}: {seen}: {}", if found { "true" } else { "false" })
+        format!(
+            "{what} {how} {keys}: {seen}: {}",
+            if found { "true" } else { "false" }
+        )
     });
 }
 

@@ -36,8 +36,8 @@ mod values;
 
 pub use capability::{CAPABILITIES, PRIVATE};
 pub use compile::{MAX_INSTRUCTIONS, MAX_SCRIPTS, compile};
-pub use frame::MAX_INCLUDE_DEPTH;
 pub(crate) use frame::Frame;
+pub use frame::MAX_INCLUDE_DEPTH;
 pub use levels::{LevelResult, Merged, merge};
 pub use matching::MAX_LIST_LOOKUPS;
 pub use outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict, Written};
@@ -147,6 +147,16 @@ pub struct ActionLimits {
     pub vacation_default: u64,
     /// `VACATION_MINIMUM_TIMEOUT`, in seconds.
     pub vacation_minimum: u64,
+}
+
+impl ActionLimits {
+    /// The defaults of [`Mode::Strict`]: one vacation a script.
+    pub fn strict() -> Self {
+        ActionLimits {
+            max_vacations: 1,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ActionLimits {

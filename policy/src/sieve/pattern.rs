@@ -19,7 +19,10 @@ const MAX_COMPILED: usize = 1 << 20;
 /// Compiles a pattern; a letter-case comparator makes it blind to case.
 pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
     if pattern.len() > MAX_PATTERN {
-        return Err(format!("it has {} bytes, more than the limit of {MAX_PATTERN}", pattern.len()));
+        return Err(format!(
+            "it has {} bytes, more than the limit of {MAX_PATTERN}",
+            pattern.len()
+        ));
     }
     let translated = translate(pattern)?;
     RegexBuilder::new(&translated)
@@ -33,7 +36,11 @@ pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Regex, St
             regex::Error::CompiledTooBig(_) => "it would grow too large".to_owned(),
             other => {
                 let text = other.to_string();
-                text.lines().last().unwrap_or("it is malformed").trim_start_matches("error: ").to_owned()
+                text.lines()
+                    .last()
+                    .unwrap_or("it is malformed")
+                    .trim_start_matches("error: ")
+                    .to_owned()
             }
         })
 }
@@ -112,11 +119,21 @@ mod tests {
             ("(-|[+-]+)$", "+-", Some("+-")),
             ("x(.*)y", "a", None),
         ] {
-            let regex = compile(pattern, Comparator::AsciiCasemap).unwrap_or_else(|e| panic!("{pattern}: {e}"));
+            let regex =
+                compile(pattern, Comparator::AsciiCasemap).unwrap_or_else(|e| panic!("{pattern}: {e}"));
             let got = regex.captures(value).and_then(|c| c.get(1)).map(|m| m.as_str());
             assert_eq!(got, want, "{pattern}");
         }
-        for bad in ["(", "[a", "a\\1", "*a{", "(?i)a", "a\\", &"x".repeat(2000), "((a{100}){100}){100}"] {
+        for bad in [
+            "(",
+            "[a",
+            "a\\1",
+            "*a{",
+            "(?i)a",
+            "a\\",
+            &"x".repeat(2000),
+            "((a{100}){100}){100}",
+        ] {
             assert!(compile(bad, Comparator::Octet).is_err(), "{bad}");
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use grammar::Span;
 
-use super::frame::{Frame, Halt};
 use super::evaluate::ask_once;
+use super::frame::{Frame, Halt};
 use super::matching::Values;
 use super::outcome::{Action, Written};
 use super::program::{Act, ByTime, FlagChange, Index, Matching, Modifier, Redirect, Str, Target};
@@ -33,7 +33,14 @@ impl Frame {
     ) -> Result<(), Halt> {
         match act {
             Act::Keep { flags } => self.keep(cx, flags.as_deref(), span),
-            Act::FileInto { mailbox, copy, create, flags, specialuse, mailboxid } => {
+            Act::FileInto {
+                mailbox,
+                copy,
+                create,
+                flags,
+                specialuse,
+                mailboxid,
+            } => {
                 let by = match (specialuse, mailboxid) {
                     (Some(flag), _) => Some((true, self.render(cx, flag, span)?)),
                     (None, Some(id)) => Some((false, self.render(cx, id, span)?)),
@@ -63,17 +70,29 @@ impl Frame {
                 self.no_delivery_before(name, span)?;
                 self.cancelled = true;
                 self.rejected = true;
-                let action = if *extended { Action::EReject { reason } } else { Action::Reject { reason } };
+                let action = if *extended {
+                    Action::EReject { reason }
+                } else {
+                    Action::Reject { reason }
+                };
                 self.done(cx, action, span);
                 Ok(())
             }
-            Act::Set { slot, modifiers, value } => {
+            Act::Set {
+                slot,
+                modifiers,
+                value,
+            } => {
                 let value = self.render(cx, value, span)?;
                 let value = modified(cx, value, modifiers, span)?;
                 self.assign(cx, *slot, value, span);
                 Ok(())
             }
-            Act::ChangeFlags { change, variable, flags } => {
+            Act::ChangeFlags {
+                change,
+                variable,
+                flags,
+            } => {
                 let given = split_flags(&self.render_all(cx, flags, span)?);
                 let old = match variable {
                     Some(slot) => split_flags(&[self.variable(*slot).to_owned()]),
@@ -83,9 +102,13 @@ impl Frame {
                 let new = match change {
                     FlagChange::Set => given,
                     FlagChange::Add => split_flags(&[old, given].concat()),
-                    FlagChange::Remove => old.into_iter().filter(|f| !given.iter().any(|g| same(f, g))).collect(),
+                    FlagChange::Remove => old
+                        .into_iter()
+                        .filter(|f| !given.iter().any(|g| same(f, g)))
+                        .collect(),
                 };
-                cx.trace.add(Kind::Flag, Some(span), || format!("flags: {}", new.join(" ")));
+                cx.trace
+                    .add(Kind::Flag, Some(span), || format!("flags: {}", new.join(" ")));
                 match variable {
                     Some(slot) => self.assign(cx, *slot, new.join(" "), span),
                     None => self.flags = new,
@@ -98,19 +121,32 @@ impl Frame {
                 let value = self.render(cx, value, span)?;
                 let most = self.request.limits.max_addheaders;
                 if self.request.level == Level::User && self.added_headers >= most {
-                    return Err(Halt::fault(format!("more than MAX_ADDHEADERS {most} addheader actions"), span));
+                    return Err(Halt::fault(
+                        format!("more than MAX_ADDHEADERS {most} addheader actions"),
+                        span,
+                    ));
                 }
                 self.added_headers += 1;
                 let new = new_field(name, value, span)?;
                 cx.trace.add(Kind::Action, Some(span), || "addheader".to_owned());
                 let fields = self.edit();
-                if *last { fields.push(new) } else { fields.insert(0, new) }
+                if *last {
+                    fields.push(new)
+                } else {
+                    fields.insert(0, new)
+                }
                 Ok(())
             }
-            Act::DeleteHeader { index, name, matching } => {
+            Act::DeleteHeader {
+                index,
+                name,
+                matching,
+            } => {
                 let name = self.render(cx, name, span)?;
                 let places = self.select(cx, &name, *index, matching.as_ref(), span)?;
-                cx.trace.add(Kind::Action, Some(span), || format!("deleteheader {name}: {} fields", places.len()));
+                cx.trace.add(Kind::Action, Some(span), || {
+                    format!("deleteheader {name}: {} fields", places.len())
+                });
                 if !places.is_empty() {
                     let mut at = 0;
                     self.edit().retain(|_| {
@@ -120,15 +156,25 @@ impl Frame {
                 }
                 Ok(())
             }
-            Act::ReplaceHeader { index, name, matching, new_name, new_value } => {
+            Act::ReplaceHeader {
+                index,
+                name,
+                matching,
+                new_name,
+                new_value,
+            } => {
                 let name = self.render(cx, name, span)?;
                 let places = self.select(cx, &name, *index, matching.as_ref(), span)?;
                 let new_name = self.render_option(cx, new_name.as_ref(), span)?;
                 let new_value = self.render_option(cx, new_value.as_ref(), span)?;
-                cx.trace.add(Kind::Action, Some(span), || format!("replaceheader {name}: {} fields", places.len()));
+                cx.trace.add(Kind::Action, Some(span), || {
+                    format!("replaceheader {name}: {} fields", places.len())
+                });
                 for at in places {
                     let old = self.view().get(at).map(|(n, v)| (n.into_owned(), v.decoded()));
-                    let Some((old_name, old_value)) = old else { continue };
+                    let Some((old_name, old_value)) = old else {
+                        continue;
+                    };
                     let new = new_field(
                         new_name.clone().unwrap_or(old_name),
                         new_value.clone().unwrap_or(old_value),
@@ -140,7 +186,14 @@ impl Frame {
                 }
                 Ok(())
             }
-            Act::Notify { from, importance, options, message, method, fcc } => {
+            Act::Notify {
+                from,
+                importance,
+                options,
+                message,
+                method,
+                fcc,
+            } => {
                 let method = self.render(cx, method, span)?;
                 if let Some(why) = uri::bad_method(&method, &self.request.notify_methods) {
                     return Err(Halt::fault(why, span));
@@ -155,7 +208,11 @@ impl Frame {
                 };
                 self.notify(cx, action, span)
             }
-            Act::ExtractText { first, slot, modifiers } => {
+            Act::ExtractText {
+                first,
+                slot,
+                modifiers,
+            } => {
                 let message = Arc::clone(&self.message);
                 let part = message.tree().parts.get(self.part().unwrap_or(0));
                 let mut text = match part {
@@ -172,7 +229,12 @@ impl Frame {
                 self.assign(cx, *slot, text, span);
                 Ok(())
             }
-            Act::Replace { mime, subject, from, text } => {
+            Act::Replace {
+                mime,
+                subject,
+                from,
+                text,
+            } => {
                 let new = edit::New {
                     mime: *mime,
                     subject: self.render_option(cx, subject.as_ref(), span)?,
@@ -181,7 +243,11 @@ impl Frame {
                 };
                 self.replace(cx, new, span)
             }
-            Act::Enclose { subject, headers, text } => {
+            Act::Enclose {
+                subject,
+                headers,
+                text,
+            } => {
                 let subject = self.render_option(cx, subject.as_ref(), span)?;
                 let headers = self.render_all(cx, headers, span)?;
                 let text = self.render(cx, text, span)?;
@@ -200,7 +266,11 @@ impl Frame {
                 self.done(cx, Action::Enclose { subject }, span);
                 Ok(())
             }
-            Act::Private { action, strings, number } => self.private(cx, *action, strings, *number, span),
+            Act::Private {
+                action,
+                strings,
+                number,
+            } => self.private(cx, *action, strings, *number, span),
         }
     }
 
@@ -218,10 +288,16 @@ impl Frame {
             return Err(Halt::fault(format!("`{name}` cannot follow a vacation"), span));
         }
         let delivers = |a: &Action| {
-            matches!(a, Action::Keep { .. } | Action::FileInto { .. } | Action::Redirect { .. })
+            matches!(
+                a,
+                Action::Keep { .. } | Action::FileInto { .. } | Action::Redirect { .. }
+            )
         };
         if self.actions.iter().any(|p| delivers(&p.action)) {
-            return Err(Halt::fault(format!("`{name}` cannot follow a delivery of the message"), span));
+            return Err(Halt::fault(
+                format!("`{name}` cannot follow a delivery of the message"),
+                span,
+            ));
         }
         Ok(())
     }
@@ -233,7 +309,12 @@ impl Frame {
         Ok(())
     }
 
-    fn action_flags(&self, cx: &mut Context<'_>, given: Option<&[Str]>, span: Span) -> Result<Vec<String>, Halt> {
+    fn action_flags(
+        &self,
+        cx: &mut Context<'_>,
+        given: Option<&[Str]>,
+        span: Span,
+    ) -> Result<Vec<String>, Halt> {
         match given {
             Some(flags) => Ok(split_flags(&self.render_all(cx, flags, span)?)),
             None => Ok(self.flags.clone()),
@@ -245,7 +326,14 @@ impl Frame {
         let flags = self.action_flags(cx, given, span)?;
         self.cancelled = true;
         if !self.store_again("INBOX", &flags, false, given.is_some()) {
-            self.done(cx, Action::Keep { implicit: false, flags }, span);
+            self.done(
+                cx,
+                Action::Keep {
+                    implicit: false,
+                    flags,
+                },
+                span,
+            );
         }
         Ok(())
     }
@@ -255,11 +343,12 @@ impl Frame {
         for performed in &mut self.actions {
             let (old, old_copy) = match &mut performed.action {
                 Action::Keep { flags, .. } if is_inbox(mailbox) => (flags, None),
-                Action::FileInto { mailbox: m, flags, copy, .. }
-                    if m == mailbox || (is_inbox(m) && is_inbox(mailbox)) =>
-                {
-                    (flags, Some(copy))
-                }
+                Action::FileInto {
+                    mailbox: m,
+                    flags,
+                    copy,
+                    ..
+                } if m == mailbox || (is_inbox(m) && is_inbox(mailbox)) => (flags, Some(copy)),
                 _ => continue,
             };
             if explicit || !flags.is_empty() {
@@ -283,11 +372,24 @@ impl Frame {
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<(), Halt> {
         self.not_rejected("fileinto", span)?;
-        let Action::FileInto { mailbox, copy, flags, specialuse, mailboxid, .. } = &mut action else { return Ok(()) };
+        let Action::FileInto {
+            mailbox,
+            copy,
+            flags,
+            specialuse,
+            mailboxid,
+            ..
+        } = &mut action
+        else {
+            return Ok(());
+        };
         if let Some((special, value)) = by {
             let ask = || {
                 vec![Ask::Read(match special {
-                    true => Read::SpecialUse { mailbox: None, flag: value.clone() },
+                    true => Read::SpecialUse {
+                        mailbox: None,
+                        flag: value.clone(),
+                    },
                     false => Read::MailboxId { id: value.clone() },
                 })]
             };
@@ -300,7 +402,10 @@ impl Frame {
             }
         }
         if mailbox.is_empty() || mailbox.chars().any(char::is_control) {
-            return Err(Halt::fault(format!("\"{mailbox}\" cannot be the name of a mailbox"), span));
+            return Err(Halt::fault(
+                format!("\"{mailbox}\" cannot be the name of a mailbox"),
+                span,
+            ));
         }
         let (mailbox, copy, flags) = (mailbox.clone(), *copy, flags.clone());
         self.cancelled |= !copy;
@@ -339,7 +444,10 @@ impl Frame {
                 let members = match ask_once(answers, ask)?.pop() {
                     Some(Answer::Found(members)) => members.lines().map(str::to_owned).collect(),
                     Some(Answer::Temporary(why)) => {
-                        return Err(Halt::temporary(format!("the list {list} cannot be read: {why}"), span));
+                        return Err(Halt::temporary(
+                            format!("the list {list} cannot be read: {why}"),
+                            span,
+                        ));
                     }
                     _ => return Err(Halt::fault(format!("there is no list {list}"), span)),
                 };
@@ -369,7 +477,10 @@ impl Frame {
         self.cancelled |= !redirect.copy;
         for to in addresses {
             let Some(mailbox) = address::single(&to) else {
-                return Err(Halt::fault(format!("\"{to}\" is not an address to redirect to"), span));
+                return Err(Halt::fault(
+                    format!("\"{to}\" is not an address to redirect to"),
+                    span,
+                ));
             };
             let text = if list.is_some() { mailbox.all() } else { to };
             let is_same = |a: &str| {
@@ -386,7 +497,12 @@ impl Frame {
                 continue;
             }
             let most = self.request.limits.max_redirects;
-            self.limit("MAX_REDIRECTS", most, |a| matches!(a, Action::Redirect { .. }), span)?;
+            self.limit(
+                "MAX_REDIRECTS",
+                most,
+                |a| matches!(a, Action::Redirect { .. }),
+                span,
+            )?;
             let owner = redirect.reset_from.unwrap_or(notify.is_some());
             let action = Action::Redirect {
                 address: text,
@@ -407,10 +523,16 @@ impl Frame {
     }
 
     fn notify(&mut self, cx: &mut Context<'_>, action: Action, span: Span) -> Result<(), Halt> {
-        let Action::Notify { method, .. } = &action else { return Ok(()) };
-        let automatic = self.field_text("auto-submitted").is_some_and(|v| !v.to_ascii_lowercase().starts_with("no"));
+        let Action::Notify { method, .. } = &action else {
+            return Ok(());
+        };
+        let automatic = self
+            .field_text("auto-submitted")
+            .is_some_and(|v| !v.to_ascii_lowercase().starts_with("no"));
         if automatic {
-            cx.trace.add(Kind::Action, Some(span), || "no notification of an automatic message".to_owned());
+            cx.trace.add(Kind::Action, Some(span), || {
+                "no notification of an automatic message".to_owned()
+            });
             return Ok(());
         }
         let again = |a: &Action| matches!(a, Action::Notify { method: m, .. } if m == method);
@@ -418,9 +540,16 @@ impl Frame {
             return Ok(());
         }
         let most = self.request.limits.max_notifys;
-        let count = self.actions.iter().filter(|p| matches!(p.action, Action::Notify { .. })).count();
+        let count = self
+            .actions
+            .iter()
+            .filter(|p| matches!(p.action, Action::Notify { .. }))
+            .count();
         if count >= most {
-            return Err(Halt::fault(format!("more than MAX_NOTIFYS {most} notifications"), span));
+            return Err(Halt::fault(
+                format!("more than MAX_NOTIFYS {most} notifications"),
+                span,
+            ));
         }
         self.done(cx, action, span);
         Ok(())
@@ -445,25 +574,38 @@ impl Frame {
         span: Span,
     ) -> Result<Vec<usize>, Halt> {
         if !field::is_name(name) {
-            return Err(Halt::fault(format!("\"{name}\" cannot be the name of a header field"), span));
+            return Err(Halt::fault(
+                format!("\"{name}\" cannot be the name of a header field"),
+                span,
+            ));
         }
         if PROTECTED.contains(&name.to_ascii_lowercase().as_str()) {
-            cx.trace.add(Kind::Note, Some(span), || format!("field {name} is never changed"));
+            cx.trace.add(Kind::Note, Some(span), || {
+                format!("field {name} is never changed")
+            });
             return Ok(Vec::new());
         }
         let places = self.view().places(name);
         cx.burn(self.view().len() as u64 / 16, Some(span))?;
         let places = indexed(&places, index).to_vec();
-        let Some(matching) = matching else { return Ok(places) };
+        let Some(matching) = matching else {
+            return Ok(places);
+        };
         if let super::compare::Match::Count(_) = matching.how {
-            let values = Values { captures: false, ..Values::of(vec![String::new(); places.len()]) };
+            let values = Values {
+                captures: false,
+                ..Values::of(vec![String::new(); places.len()])
+            };
             let all = self.compare(cx, matching, values, "deleteheader", span, &mut None)?;
             return Ok(if all { places } else { Vec::new() });
         }
         let mut out = Vec::new();
         for at in places {
             let text = self.view().get(at).map(|(_, v)| v.decoded()).unwrap_or_default();
-            let values = Values { captures: false, ..Values::of(vec![text]) };
+            let values = Values {
+                captures: false,
+                ..Values::of(vec![text])
+            };
             if self.compare(cx, matching, values, "field", span, &mut None)? {
                 out.push(at);
             }
@@ -488,7 +630,11 @@ impl Frame {
     fn replace(&mut self, cx: &mut Context<'_>, new: edit::New, span: Span) -> Result<(), Halt> {
         cx.build(self.message.raw().len() + new.text.len(), Some(span))?;
         let subject = new.subject.clone();
-        let part = if self.looping() { self.part().filter(|p| *p > 0) } else { self.root().filter(|p| *p > 0) };
+        let part = if self.looping() {
+            self.part().filter(|p| *p > 0)
+        } else {
+            self.root().filter(|p| *p > 0)
+        };
         let raw = match part {
             None => edit::replace_message(&self.message, self.headers.as_ref(), &new),
             Some(at) => match edit::replace_part(&self.message, at, &new) {
@@ -528,7 +674,10 @@ impl Frame {
 fn tagged(message: &Message, headers: Option<&Arc<Overlay>>, tags: &[String]) -> Arc<Overlay> {
     let view = HeaderView::message(message, headers);
     let at = view.places("subject").first().copied();
-    let subject = at.and_then(|at| view.get(at)).map(|(_, v)| v.decoded()).unwrap_or_default();
+    let subject = at
+        .and_then(|at| view.get(at))
+        .map(|(_, v)| v.decoded())
+        .unwrap_or_default();
     let mut front = String::new();
     for tag in tags.iter().filter(|t| !subject.contains(t.as_str())) {
         if !front.contains(tag.as_str()) {
@@ -538,7 +687,10 @@ fn tagged(message: &Message, headers: Option<&Arc<Overlay>>, tags: &[String]) ->
     }
     let value = format!("{front}{subject}").trim_end().to_owned();
     let mut overlay = headers.map_or_else(|| Overlay::of(message), |h| (**h).clone());
-    let new = OverlayField::New { name: "Subject".to_owned(), value };
+    let new = OverlayField::New {
+        name: "Subject".to_owned(),
+        value,
+    };
     match at.and_then(|at| overlay.fields.get_mut(at)) {
         Some(place) => *place = new,
         None => overlay.fields.push(new),
@@ -552,7 +704,10 @@ fn is_inbox(mailbox: &str) -> bool {
 
 fn new_field(name: String, value: String, span: Span) -> Result<OverlayField, Halt> {
     if !field::is_name(&name) {
-        return Err(Halt::fault(format!("\"{name}\" cannot be the name of a header field"), span));
+        return Err(Halt::fault(
+            format!("\"{name}\" cannot be the name of a header field"),
+            span,
+        ));
     }
     let value = value.replace(['\r', '\n', '\0'], " ").trim().to_owned();
     Ok(OverlayField::New { name, value })
@@ -589,12 +744,19 @@ fn is_flag(flag: &str) -> bool {
     const SYSTEM: &[&str] = &["\\answered", "\\flagged", "\\deleted", "\\seen", "\\draft"];
     match flag.strip_prefix('\\') {
         Some(_) => SYSTEM.contains(&flag.to_ascii_lowercase().as_str()),
-        None => flag.bytes().all(|b| b.is_ascii_graphic() && !b"(){%*\"\\]".contains(&b)),
+        None => flag
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"(){%*\"\\]".contains(&b)),
     }
 }
 
 /// A value after the modifiers of `set`.
-fn modified(cx: &mut Context<'_>, mut value: String, modifiers: &[Modifier], span: Span) -> Result<String, Halt> {
+fn modified(
+    cx: &mut Context<'_>,
+    mut value: String,
+    modifiers: &[Modifier],
+    span: Span,
+) -> Result<String, Halt> {
     for modifier in modifiers {
         cx.build(value.len(), Some(span))?;
         let first = |value: String, change: fn(&mut str)| {
@@ -613,7 +775,13 @@ fn modified(cx: &mut Context<'_>, mut value: String, modifiers: &[Modifier], spa
             Modifier::QuoteRegex => quoted(&value, pattern::SPECIALS),
             Modifier::EncodeUrl => {
                 let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-                let encode = |b: u8| if unreserved(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+                let encode = |b: u8| {
+                    if unreserved(b) {
+                        char::from(b).to_string()
+                    } else {
+                        format!("%{b:02X}")
+                    }
+                };
                 value.bytes().map(encode).collect()
             }
             Modifier::Length => value.chars().count().to_string(),

@@ -39,7 +39,10 @@ impl Frame {
             Private::AddTag => {
                 for tag in texts {
                     if tag.contains(['|', '\r', '\n']) {
-                        return Err(Halt::fault(format!("the tag \"{tag}\" holds a vertical bar or line end"), span));
+                        return Err(Halt::fault(
+                            format!("the tag \"{tag}\" holds a vertical bar or line end"),
+                            span,
+                        ));
                     }
                     self.tags.push(tag.clone());
                     self.done(cx, Action::AddTag { tag }, span);
@@ -51,28 +54,40 @@ impl Frame {
             Private::SpamAdjust => {
                 // The score is a result of its own; the list of actions holds what is done to the message.
                 if !self.request.spam.adjust(&first) {
-                    return Err(Halt::fault(format!("\"{first}\" does not begin with a number"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" does not begin with a number"),
+                        span,
+                    ));
                 }
                 return Ok(());
             }
             Private::VirusSet => {
                 let value = first.parse::<u8>().ok().filter(|v| *v <= 5);
                 let Some(value) = value else {
-                    return Err(Halt::fault(format!("\"{first}\" is not a virus value from 0 to 5"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" is not a virus value from 0 to 5"),
+                        span,
+                    ));
                 };
                 self.request.virus = Some(value);
                 return Ok(());
             }
             Private::CaptureDsn | Private::CaptureMessage | Private::CaptureJournal => {
                 if address::single(&first).is_none() {
-                    return Err(Halt::fault(format!("\"{first}\" is not an address to capture to"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" is not an address to capture to"),
+                        span,
+                    ));
                 }
                 let format = match action {
                     Private::CaptureMessage => "message",
                     Private::CaptureJournal => "journal",
                     _ => "dsn",
                 };
-                Action::Capture { address: first, format }
+                Action::Capture {
+                    address: first,
+                    format,
+                }
             }
             Private::Hold => Action::Hold,
             Private::AddConversionTag => Action::AddConversionTag { tags: texts },
@@ -81,7 +96,10 @@ impl Frame {
             Private::NoVacation => Action::NoVacation,
             Private::SetEnvelopeFrom => {
                 if let address::Address::Invalid(_) = address::envelope(&first) {
-                    return Err(Halt::fault(format!("\"{first}\" is not an address to send from"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" is not an address to send from"),
+                        span,
+                    ));
                 }
                 Action::SetEnvelopeFrom { address: first }
             }
@@ -100,19 +118,30 @@ impl Frame {
             Private::SetMtPriority => {
                 let value = first.trim().parse::<i8>().ok().filter(|p| (-9..=9).contains(p));
                 let Some(value) = value else {
-                    return Err(Halt::fault(format!("\"{first}\" is not a priority from -9 to 9"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" is not a priority from -9 to 9"),
+                        span,
+                    ));
                 };
                 Action::SetMtPriority { value }
             }
             Private::TransactionLog => Action::TransactionLog { text: first },
             Private::AdjustCounter => {
                 let Ok(change) = first.trim().parse::<i64>() else {
-                    return Err(Halt::fault(format!("\"{first}\" is not a number to count by"), span));
+                    return Err(Halt::fault(
+                        format!("\"{first}\" is not a number to count by"),
+                        span,
+                    ));
                 };
-                Action::AdjustCounter { counter: number.unwrap_or(0), change }
+                Action::AdjustCounter {
+                    counter: number.unwrap_or(0),
+                    change,
+                }
             }
         };
-        if !self.actions.iter().any(|p| p.action == action && matches!(action, Action::Jettison | Action::Hold | Action::NoVacation)) {
+        if !self.actions.iter().any(|p| {
+            p.action == action && matches!(action, Action::Jettison | Action::Hold | Action::NoVacation)
+        }) {
             self.done(cx, action, span);
         }
         Ok(())
@@ -121,5 +150,9 @@ impl Frame {
 
 fn name(action: Private) -> String {
     let text = format!("{action:?}").to_ascii_lowercase();
-    if text.starts_with("capture") { "capture".to_owned() } else { text }
+    if text.starts_with("capture") {
+        "capture".to_owned()
+    } else {
+        text
+    }
 }

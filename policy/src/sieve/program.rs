@@ -172,28 +172,103 @@ pub(super) enum Transform {
 
 #[derive(Debug)]
 pub(super) enum Test {
-    Header { names: Vec<Str>, matching: Matching, index: Option<Index>, mime: Option<Mime> },
-    Address { names: Vec<Str>, part: AddressPart, matching: Matching, index: Option<Index>, mime: Option<Mime> },
-    Envelope { parts: Vec<Str>, part: AddressPart, matching: Matching },
-    Exists { names: Vec<Str>, mime: Option<Mime> },
-    Size { over: bool, limit: u64 },
-    String { sources: Vec<Str>, matching: Matching },
-    HasFlag { variables: Option<Vec<Slot>>, matching: Matching },
-    Body { transform: Transform, matching: Matching },
-    Date { field: Str, zone: Zone, part: Str, matching: Matching, index: Option<Index> },
-    CurrentDate { zone: Zone, part: Str, matching: Matching },
-    Environment { item: Str, matching: Matching },
-    SpamTest { percent: bool, matching: Matching },
-    VirusTest { matching: Matching },
-    Duplicate { handle: Str, source: DuplicateId, seconds: Option<u64>, last: bool },
-    MailboxExists { names: Vec<Str> },
-    Metadata { mailbox: Option<Str>, annotation: Str, matching: Matching },
-    MetadataExists { mailbox: Option<Str>, annotations: Vec<Str> },
-    SpecialUseExists { mailbox: Option<Str>, flags: Vec<Str> },
-    MailboxIdExists { ids: Vec<Str> },
-    ValidNotifyMethod { uris: Vec<Str> },
-    NotifyCapability { uri: Str, capability: Str, matching: Matching },
-    ValidList { uris: Vec<Str> },
+    Header {
+        names: Vec<Str>,
+        matching: Matching,
+        index: Option<Index>,
+        mime: Option<Mime>,
+    },
+    Address {
+        names: Vec<Str>,
+        part: AddressPart,
+        matching: Matching,
+        index: Option<Index>,
+        mime: Option<Mime>,
+    },
+    Envelope {
+        parts: Vec<Str>,
+        part: AddressPart,
+        matching: Matching,
+    },
+    Exists {
+        names: Vec<Str>,
+        mime: Option<Mime>,
+    },
+    Size {
+        over: bool,
+        limit: u64,
+    },
+    String {
+        sources: Vec<Str>,
+        matching: Matching,
+    },
+    HasFlag {
+        variables: Option<Vec<Slot>>,
+        matching: Matching,
+    },
+    Body {
+        transform: Transform,
+        matching: Matching,
+    },
+    Date {
+        field: Str,
+        zone: Zone,
+        part: Str,
+        matching: Matching,
+        index: Option<Index>,
+    },
+    CurrentDate {
+        zone: Zone,
+        part: Str,
+        matching: Matching,
+    },
+    Environment {
+        item: Str,
+        matching: Matching,
+    },
+    SpamTest {
+        percent: bool,
+        matching: Matching,
+    },
+    VirusTest {
+        matching: Matching,
+    },
+    Duplicate {
+        handle: Str,
+        source: DuplicateId,
+        seconds: Option<u64>,
+        last: bool,
+    },
+    MailboxExists {
+        names: Vec<Str>,
+    },
+    Metadata {
+        mailbox: Option<Str>,
+        annotation: Str,
+        matching: Matching,
+    },
+    MetadataExists {
+        mailbox: Option<Str>,
+        annotations: Vec<Str>,
+    },
+    SpecialUseExists {
+        mailbox: Option<Str>,
+        flags: Vec<Str>,
+    },
+    MailboxIdExists {
+        ids: Vec<Str>,
+    },
+    ValidNotifyMethod {
+        uris: Vec<Str>,
+    },
+    NotifyCapability {
+        uri: Str,
+        capability: Str,
+        matching: Matching,
+    },
+    ValidList {
+        uris: Vec<Str>,
+    },
 }
 
 #[derive(Debug)]
@@ -285,23 +360,81 @@ pub(super) enum Period {
 
 #[derive(Debug)]
 pub(super) enum Act {
-    Keep { flags: Option<Vec<Str>> },
-    FileInto { mailbox: Str, copy: bool, create: bool, flags: Option<Vec<Str>>, specialuse: Option<Str>, mailboxid: Option<Str> },
+    Keep {
+        flags: Option<Vec<Str>>,
+    },
+    FileInto {
+        mailbox: Str,
+        copy: bool,
+        create: bool,
+        flags: Option<Vec<Str>>,
+        specialuse: Option<Str>,
+        mailboxid: Option<Str>,
+    },
     Redirect(Redirect),
     Discard,
-    Reject { reason: Str, extended: bool },
-    Set { slot: Slot, modifiers: Vec<Modifier>, value: Str },
-    ChangeFlags { change: FlagChange, variable: Option<Slot>, flags: Vec<Str> },
+    Reject {
+        reason: Str,
+        extended: bool,
+    },
+    Set {
+        slot: Slot,
+        modifiers: Vec<Modifier>,
+        value: Str,
+    },
+    ChangeFlags {
+        change: FlagChange,
+        variable: Option<Slot>,
+        flags: Vec<Str>,
+    },
     Vacation(Vacation),
-    AddHeader { last: bool, name: Str, value: Str },
-    DeleteHeader { index: Option<Index>, name: Str, matching: Option<Matching> },
-    ReplaceHeader { index: Option<Index>, name: Str, matching: Option<Matching>, new_name: Option<Str>, new_value: Option<Str> },
-    Notify { from: Option<Str>, importance: Option<Str>, options: Vec<Str>, message: Option<Str>, method: Str, fcc: Option<Fcc> },
-    ExtractText { first: Option<u64>, slot: Slot, modifiers: Vec<Modifier> },
-    Replace { mime: bool, subject: Option<Str>, from: Option<Str>, text: Str },
-    Enclose { subject: Option<Str>, headers: Vec<Str>, text: Str },
+    AddHeader {
+        last: bool,
+        name: Str,
+        value: Str,
+    },
+    DeleteHeader {
+        index: Option<Index>,
+        name: Str,
+        matching: Option<Matching>,
+    },
+    ReplaceHeader {
+        index: Option<Index>,
+        name: Str,
+        matching: Option<Matching>,
+        new_name: Option<Str>,
+        new_value: Option<Str>,
+    },
+    Notify {
+        from: Option<Str>,
+        importance: Option<Str>,
+        options: Vec<Str>,
+        message: Option<Str>,
+        method: Str,
+        fcc: Option<Fcc>,
+    },
+    ExtractText {
+        first: Option<u64>,
+        slot: Slot,
+        modifiers: Vec<Modifier>,
+    },
+    Replace {
+        mime: bool,
+        subject: Option<Str>,
+        from: Option<Str>,
+        text: Str,
+    },
+    Enclose {
+        subject: Option<Str>,
+        headers: Vec<Str>,
+        text: Str,
+    },
     /// The product's own actions that only leave a mark on the outcome.
-    Private { action: Private, strings: Vec<Str>, number: Option<u64> },
+    Private {
+        action: Private,
+        strings: Vec<Str>,
+        number: Option<u64>,
+    },
 }
 
 /// The product's own actions.

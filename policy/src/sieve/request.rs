@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ActionLimits, Mode, Program, Spam, Verdict};
+use super::{ActionLimits, Program, Spam, Verdict};
 use crate::message::{Message, Overlay};
 
 /// On whose behalf a script runs.
@@ -57,8 +57,6 @@ pub struct Request {
     pub envelope: Envelope,
     /// On whose behalf.
     pub level: Level,
-    /// Rules.
-    pub mode: Mode,
     /// Limits of actions.
     pub limits: ActionLimits,
     /// The owner's address.
@@ -93,7 +91,6 @@ impl Request {
             owner: envelope.to.clone(),
             envelope,
             level: Level::User,
-            mode: Mode::Oms,
             limits: ActionLimits::default(),
             addresses: Vec::new(),
             environment: BTreeMap::new(),

@@ -14,7 +14,9 @@ pub struct Spam {
 impl Spam {
     /// Adds what `spamadjust` was given; `false` where it begins with no number.
     pub fn adjust(&mut self, by: &str) -> bool {
-        let Some(number) = leading_number(by) else { return false };
+        let Some(number) = leading_number(by) else {
+            return false;
+        };
         self.tested = true;
         self.score += number;
         // Bounded, since a script could go on for ever.
@@ -32,9 +34,17 @@ impl Spam {
         if !self.tested {
             return "0".to_owned();
         }
-        let (score, most) = if percent { (self.score * 10.0, 100.0) } else { (self.score, 10.0) };
+        let (score, most) = if percent {
+            (self.score * 10.0, 100.0)
+        } else {
+            (self.score, 10.0)
+        };
         let number = score.round().clamp(0.0, most) as i64;
-        if self.text.is_empty() { number.to_string() } else { format!("{number} {}", self.text) }
+        if self.text.is_empty() {
+            number.to_string()
+        } else {
+            format!("{number} {}", self.text)
+        }
     }
 }
 

@@ -61,11 +61,16 @@ fn codes(text: &str, digits: usize) -> Option<Vec<u32>> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    codes(text, 2)?.into_iter().map(|c| u8::try_from(c).ok()).collect()
+    codes(text, 2)?
+        .into_iter()
+        .map(|c| u8::try_from(c).ok())
+        .collect()
 }
 
 fn unicode(text: &str) -> Result<Option<Vec<u8>>, BadText> {
-    let Some(codes) = codes(text, 6) else { return Ok(None) };
+    let Some(codes) = codes(text, 6) else {
+        return Ok(None);
+    };
     let mut out = String::new();
     for code in codes {
         match char::from_u32(code) {
@@ -161,7 +166,10 @@ mod tests {
     fn decodes_characters() {
         for (text, want) in [
             ("${hex:24 24}/${Unicode: 0040 e9}", "$$/@é"),
-            ("${hex:40 }/${hex: }/${hex:zz}/${HEX:41}", "@/${hex: }/${hex:zz}/A"),
+            (
+                "${hex:40 }/${hex: }/${hex:zz}/${HEX:41}",
+                "@/${hex: }/${hex:zz}/A",
+            ),
             ("${hex:4${hex:30}}", "${hex:40}"),
             ("${hex:123}${", "${hex:123}${"),
         ] {
@@ -179,7 +187,9 @@ mod tests {
             (space != Some("no")).then_some(Slot::Local(0))
         };
         let text = "${full}|${BAD${Company}|&%${}!|${doh!}|${1}";
-        let Str::Template(pieces) = split_variables(text, &mut slot).unwrap() else { panic!() };
+        let Str::Template(pieces) = split_variables(text, &mut slot).unwrap() else {
+            panic!()
+        };
         assert_eq!(pieces.len(), 6);
         assert_eq!(pieces[3], Piece::Text("|&%${}!|${doh!}|".into()).clone());
         assert!(split_variables("${no.x}", &mut slot).is_err());

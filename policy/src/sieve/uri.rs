@@ -25,7 +25,9 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
-        let hex = text.get(at + 1..at + 3).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = text
+            .get(at + 1..at + 3)
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match hex {
             Some(decoded) if b == b'%' => {
                 out.push(decoded);
@@ -51,7 +53,10 @@ pub(super) fn bad_method(uri: &str, offered: &[String]) -> Option<String> {
     if scheme == "mailto" {
         let rest = uri.get("mailto:".len()..).unwrap_or("");
         let addresses = rest.split('?').next().unwrap_or("");
-        let to_field = rest.split(['?', '&']).skip(1).any(|f| f.to_ascii_lowercase().starts_with("to="));
+        let to_field = rest
+            .split(['?', '&'])
+            .skip(1)
+            .any(|f| f.to_ascii_lowercase().starts_with("to="));
         let all = addresses.split(',').filter(|a| !a.is_empty());
         if addresses.is_empty() && !to_field {
             return Some(format!("\"{uri}\" names no address"));

@@ -2,10 +2,10 @@
 
 use grammar::Span;
 
+use super::Level;
 use super::frame::{Frame, Halt};
 use super::outcome::Action;
 use super::program::{Period, Vacation};
-use super::{Level, Mode};
 use crate::machine::Context;
 use crate::message::address::{self, Address, Mailbox};
 use crate::trace::Kind;
@@ -15,7 +15,13 @@ const RECIPIENTS: &[&str] = &["to", "cc", "bcc", "resent-to", "resent-cc", "rese
 
 /// Fields that mailing lists put in.
 const LIST_FIELDS: &[&str] = &[
-    "list-id", "list-help", "list-subscribe", "list-unsubscribe", "list-post", "list-owner", "list-archive",
+    "list-id",
+    "list-help",
+    "list-subscribe",
+    "list-unsubscribe",
+    "list-post",
+    "list-owner",
+    "list-archive",
 ];
 
 /// The longest interval: a year.
@@ -27,11 +33,7 @@ impl Frame {
             return Err(Halt::fault("`vacation` is for scripts of users only", span));
         }
         self.not_rejected("vacation", span)?;
-        let most = match self.request.mode {
-            Mode::Strict => self.request.limits.max_vacations.min(1),
-            Mode::Oms => self.request.limits.max_vacations,
-        };
-        if self.vacations >= most {
+        if self.vacations >= self.request.limits.max_vacations {
             return Err(Halt::fault("too many vacations specified", span));
         }
         self.vacations += 1;
@@ -42,7 +44,8 @@ impl Frame {
         let reason = self.render(cx, &v.reason, span)?;
         let fcc = self.render_option(cx, v.fcc.as_ref().map(|f| &f.mailbox), span)?;
         if let Some(why) = self.no_reply(&addresses) {
-            cx.trace.add(Kind::Action, Some(span), || format!("vacation: no reply, {why}"));
+            cx.trace
+                .add(Kind::Action, Some(span), || format!("vacation: no reply, {why}"));
             return Ok(());
         }
         let original = self.field_text("subject").unwrap_or_default();
@@ -95,12 +98,19 @@ impl Frame {
             return Some(format!("the message has a {list} field"));
         }
         if let Some(value) = self.field_text("auto-submitted")
-            && !value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("no")
+            && !value
+                .split(';')
+                .next()
+                .unwrap_or("")
+                .trim()
+                .eq_ignore_ascii_case("no")
         {
             return Some(format!("the message is automatic ({value})"));
         }
         if let Some(value) = self.field_text("precedence")
-            && ["bulk", "junk", "list"].iter().any(|p| value.eq_ignore_ascii_case(p))
+            && ["bulk", "junk", "list"]
+                .iter()
+                .any(|p| value.eq_ignore_ascii_case(p))
         {
             return Some(format!("the precedence is {value}"));
         }
@@ -112,9 +122,8 @@ impl Frame {
             .filter_map(|a| address::single(a))
             .collect();
         let is_own = |m: &Mailbox| {
-            own.iter().any(|o| {
-                o.local.eq_ignore_ascii_case(&m.local) && o.domain.eq_ignore_ascii_case(&m.domain)
-            })
+            own.iter()
+                .any(|o| o.local.eq_ignore_ascii_case(&m.local) && o.domain.eq_ignore_ascii_case(&m.domain))
         };
         let named = RECIPIENTS
             .iter()

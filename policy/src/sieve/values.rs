@@ -19,7 +19,9 @@ pub(super) fn address_value(address: &Address, part: AddressPart, separator: cha
         (Address::Valid(m), AddressPart::Local) => Some(m.local.clone()),
         (Address::Valid(m), AddressPart::Domain) => Some(m.domain.clone()),
         (Address::Valid(m), AddressPart::User) => Some(m.subaddress(separator).0.to_owned()),
-        (Address::Valid(m), AddressPart::Detail) if m.local.is_empty() && m.domain.is_empty() => Some(String::new()),
+        (Address::Valid(m), AddressPart::Detail) if m.local.is_empty() && m.domain.is_empty() => {
+            Some(String::new())
+        }
         (Address::Valid(m), AddressPart::Detail) => m.subaddress(separator).1.map(str::to_owned),
         (Address::Invalid(text), AddressPart::All) => Some(text.clone()),
         (Address::Invalid(_), _) => None,
@@ -36,7 +38,10 @@ impl Frame {
             Some(Mime { anychild: true, .. }) => {
                 let tree = self.message.tree();
                 if tree.truncated {
-                    return Err(Halt::fault("this message has too many or too deeply nested parts to search", span));
+                    return Err(Halt::fault(
+                        "this message has too many or too deeply nested parts to search",
+                        span,
+                    ));
                 }
                 let top = self.part().unwrap_or(0);
                 let end = tree.parts.get(top).map_or(0, |p| p.end);
@@ -63,7 +68,9 @@ impl Frame {
             places.sort_unstable();
             places.dedup();
             for at in indexed(&places, index) {
-                let Some((name, value)) = view.get(*at) else { continue };
+                let Some((name, value)) = view.get(*at) else {
+                    continue;
+                };
                 cx.burn(1 + value.len() as u64 / 16, Some(span))?;
                 each(value, &name);
             }
@@ -93,14 +100,20 @@ impl Frame {
             if !typed && !name.eq_ignore_ascii_case("content-disposition") {
                 return;
             }
-            let Some(media) = Media::read(value.unfolded().as_bytes()) else { return };
+            let Some(media) = Media::read(value.unfolded().as_bytes()) else {
+                return;
+            };
             match aspect {
                 Aspect::Type => texts.push(media.kind),
                 Aspect::Subtype if typed => texts.push(media.subtype),
                 Aspect::ContentType if typed => texts.push(format!("{}/{}", media.kind, media.subtype)),
                 Aspect::ContentType => texts.push(media.kind),
                 Aspect::Parameters(_) => {
-                    texts.extend(parameters.iter().filter_map(|p| media.parameter(p).map(str::to_owned)));
+                    texts.extend(
+                        parameters
+                            .iter()
+                            .filter_map(|p| media.parameter(p).map(str::to_owned)),
+                    );
                 }
                 Aspect::Subtype | Aspect::Whole => {}
             }
@@ -120,13 +133,21 @@ impl Frame {
         span: Span,
     ) -> Result<(), Halt> {
         let Some(mime) = mime else { return Ok(()) };
-        let typed = names.iter().any(|n| matches!(n, Str::Const(n) if n.eq_ignore_ascii_case("content-type")));
+        let typed = names
+            .iter()
+            .any(|n| matches!(n, Str::Const(n) if n.eq_ignore_ascii_case("content-type")));
         if !typed || index.is_some() {
             return Ok(());
         }
         for part in self.parts_to_search(Some(mime), span)? {
             let tree = self.message.tree();
-            let Some(part) = tree.parts.get(part.unwrap_or(0)).filter(|p| p.content_type.is_none()) else { continue };
+            let Some(part) = tree
+                .parts
+                .get(part.unwrap_or(0))
+                .filter(|p| p.content_type.is_none())
+            else {
+                continue;
+            };
             cx.burn(1, Some(span))?;
             let (kind, subtype) = part.kind();
             match mime.aspect {
@@ -166,7 +187,9 @@ impl Frame {
     ) -> Result<bool, Halt> {
         for name in names {
             let mut found = false;
-            self.each_field(cx, std::slice::from_ref(name), None, mime, span, &mut |_, _| found = true)?;
+            self.each_field(cx, std::slice::from_ref(name), None, mime, span, &mut |_, _| {
+                found = true
+            })?;
             if !found {
                 return Ok(false);
             }
@@ -197,7 +220,9 @@ impl Frame {
             };
             let address = address::envelope(address);
             null += usize::from(address == Address::Valid(address::Mailbox::default()));
-            values.texts.extend(address_value(&address, part, self.request.subaddress));
+            values
+                .texts
+                .extend(address_value(&address, part, self.request.subaddress));
         }
         values.count = Some(values.texts.len().saturating_sub(null));
         Ok(values)
@@ -214,7 +239,12 @@ impl Frame {
             "envid" => one(&e.envid),
             "bytimerelative" => e.by_time.iter().map(i64::to_string).collect(),
             "bymode" => one(&e.by_mode),
-            "bytrace" => e.by_time.iter().filter(|_| e.by_trace).map(|_| "true".to_owned()).collect(),
+            "bytrace" => e
+                .by_time
+                .iter()
+                .filter(|_| e.by_trace)
+                .map(|_| "true".to_owned())
+                .collect(),
             "conversiontag" => {
                 self.system_only("envelope part \"conversiontag\"", span)?;
                 e.conversion_tags.clone()
@@ -227,7 +257,10 @@ impl Frame {
     pub(super) fn system_only(&self, what: &str, span: Span) -> Result<(), Halt> {
         match self.request.level {
             super::Level::System => Ok(()),
-            super::Level::User => Err(Halt::fault(format!("{what} is for scripts of the system only"), span)),
+            super::Level::User => Err(Halt::fault(
+                format!("{what} is for scripts of the system only"),
+                span,
+            )),
         }
     }
 
@@ -236,7 +269,9 @@ impl Frame {
         match self.part() {
             None => self.message.size(),
             Some(at) => match tree(at) {
-                Some(part) if part.content == Content::Leaf => mime::data(self.message.raw(), part).len() as u64,
+                Some(part) if part.content == Content::Leaf => {
+                    mime::data(self.message.raw(), part).len() as u64
+                }
                 _ => 0,
             },
         }
@@ -262,11 +297,17 @@ impl Frame {
             let body = body.unwrap_or_default();
             cx.build(body.len(), Some(span))?;
             texts.push(String::from_utf8_lossy(body).into_owned());
-            return Ok(Values { captures: false, ..Values::of(texts) });
+            return Ok(Values {
+                captures: false,
+                ..Values::of(texts)
+            });
         }
         let tree = self.message.tree();
         if tree.truncated {
-            return Err(Halt::fault("this message has too many or too deeply nested parts to search", span));
+            return Err(Halt::fault(
+                "this message has too many or too deeply nested parts to search",
+                span,
+            ));
         }
         let wanted = match transform {
             Transform::Content(types) => Some(self.render_all(cx, types, span)?),
@@ -282,12 +323,17 @@ impl Frame {
                 Some(wanted) if !wanted.iter().any(|w| is_type(w, kind, subtype)) => continue,
                 _ => {}
             }
-            let lossy = |range: &crate::message::Slice| String::from_utf8_lossy(self.message.slice(range)).into_owned();
+            let lossy = |range: &crate::message::Slice| {
+                String::from_utf8_lossy(self.message.slice(range)).into_owned()
+            };
             let before = texts.len();
             match &part.content {
                 Content::Multipart { prologue, epilogue } => texts.extend([lossy(prologue), lossy(epilogue)]),
                 Content::Message => {
-                    let header = tree.parts.iter().find(|p| p.whole.start == body.start && p.depth == part.depth + 1);
+                    let header = tree
+                        .parts
+                        .iter()
+                        .find(|p| p.whole.start == body.start && p.depth == part.depth + 1);
                     let end = header.and_then(|p| p.body.as_ref()).map_or(body.end, |b| b.start);
                     texts.push(lossy(&(body.start..end)));
                 }
@@ -295,10 +341,18 @@ impl Frame {
                 Content::Leaf if kind == "text" => texts.push(mime::text(raw, part)),
                 Content::Leaf => texts.push(String::from_utf8_lossy(&mime::data(raw, part)).into_owned()),
             }
-            let built = texts.get(before..).unwrap_or_default().iter().map(String::len).sum::<usize>();
+            let built = texts
+                .get(before..)
+                .unwrap_or_default()
+                .iter()
+                .map(String::len)
+                .sum::<usize>();
             cx.build(built.max(body.len() / 4), Some(span))?;
         }
-        Ok(Values { captures: false, ..Values::of(texts) })
+        Ok(Values {
+            captures: false,
+            ..Values::of(texts)
+        })
     }
 
     /// The date of a field in the zone asked for.
@@ -314,11 +368,23 @@ impl Frame {
         let shift = self.zone(cx, zone, span)?;
         let index = index.or(Some(Index { at: 1, last: false }));
         let mut texts = Vec::new();
-        self.each_field(cx, std::slice::from_ref(field), index, None, span, &mut |value, _| {
-            let Some(date) = date::of_field(&value.unfolded()) else { return };
-            let date = Date { zone: shift.unwrap_or(date.zone), ..date };
-            texts.extend(date.part(&part));
-        })?;
+        self.each_field(
+            cx,
+            std::slice::from_ref(field),
+            index,
+            None,
+            span,
+            &mut |value, _| {
+                let Some(date) = date::of_field(&value.unfolded()) else {
+                    return;
+                };
+                let date = Date {
+                    zone: shift.unwrap_or(date.zone),
+                    ..date
+                };
+                texts.extend(date.part(&part));
+            },
+        )?;
         Ok(Values::of(texts))
     }
 
@@ -331,8 +397,14 @@ impl Frame {
     ) -> Result<Values, Halt> {
         let part = self.render(cx, part, span)?;
         let zone = self.zone(cx, zone, span)?.unwrap_or(0);
-        let now = Date { seconds: cx.facts.now, zone };
-        Ok(Values { count: Some(1), ..Values::of(now.part(&part).into_iter().collect()) })
+        let now = Date {
+            seconds: cx.facts.now,
+            zone,
+        };
+        Ok(Values {
+            count: Some(1),
+            ..Values::of(now.part(&part).into_iter().collect())
+        })
     }
 
     /// Minutes east of UTC; `None` for the zone of the field.
@@ -342,7 +414,10 @@ impl Frame {
             Zone::Original => None,
             Zone::Given(text) => {
                 let text = self.render(cx, text, span)?;
-                Some(date::zone(&text).ok_or_else(|| Halt::fault(format!("\"{text}\" is not a time zone"), span))?)
+                Some(
+                    date::zone(&text)
+                        .ok_or_else(|| Halt::fault(format!("\"{text}\" is not a time zone"), span))?,
+                )
             }
         })
     }
@@ -356,7 +431,12 @@ impl Frame {
 /// The places that an index leaves.
 pub(super) fn indexed(places: &[usize], index: Option<Index>) -> &[usize] {
     let Some(index) = index else { return places };
-    let Some(back) = usize::try_from(index.at).ok().filter(|n| (1..=places.len()).contains(n)) else { return &[] };
+    let Some(back) = usize::try_from(index.at)
+        .ok()
+        .filter(|n| (1..=places.len()).contains(n))
+    else {
+        return &[];
+    };
     let at = if index.last { places.len() - back } else { back - 1 };
     places.get(at..=at).unwrap_or_default()
 }

@@ -26,7 +26,12 @@ fn check_mailbox(c: &mut Compiler<'_, '_>, name: &Str, span: Span) {
     if let Str::Const(name) = name
         && (name.is_empty() || name.chars().any(char::is_control))
     {
-        c.error("S129", span, "this cannot be the name of a mailbox", "write a name without control characters");
+        c.error(
+            "S129",
+            span,
+            "this cannot be the name of a mailbox",
+            "write a name without control characters",
+        );
     }
 }
 
@@ -52,7 +57,12 @@ fn check_address(c: &mut Compiler<'_, '_>, value: &Str, span: Span) {
         && address::single(value).is_none()
     {
         let message = format!("\"{value}\" is not an address");
-        c.error("S121", span, message, "write one address, as in \"user@host.example\"");
+        c.error(
+            "S121",
+            span,
+            message,
+            "write one address, as in \"user@host.example\"",
+        );
     }
 }
 
@@ -74,14 +84,23 @@ fn check_conditions(c: &mut Compiler<'_, '_>, texts: &[&Text]) {
     let mut all = Vec::new();
     for text in texts {
         let Str::Const(value) = c.string(text) else { return };
-        all.extend(value.split(',').map(|w| (w.trim().to_ascii_uppercase(), text.span)));
+        all.extend(
+            value
+                .split(',')
+                .map(|w| (w.trim().to_ascii_uppercase(), text.span)),
+        );
     }
     for (word, span) in &all {
         if !["NEVER", "SUCCESS", "FAILURE", "DELAY"].contains(&word.as_str()) {
             let message = format!("there is no delivery condition \"{word}\"");
             c.error("S129", *span, message, "use NEVER, or SUCCESS, FAILURE and DELAY");
         } else if word == "NEVER" && all.len() > 1 {
-            c.error("S129", *span, "NEVER stands beside other conditions", "keep either NEVER or the others");
+            c.error(
+                "S129",
+                *span,
+                "NEVER stands beside other conditions",
+                "keep either NEVER or the others",
+            );
         }
     }
 }
@@ -94,7 +113,12 @@ pub(in super::super) fn redirect(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
             && !uri::is_list(name)
         {
             let message = format!("\"{name}\" cannot be the name of a list");
-            c.error("S129", span, message, "write an absolute URI, or a name that begins with `:`");
+            c.error(
+                "S129",
+                span,
+                message,
+                "write an absolute URI, or a name that begins with `:`",
+            );
         }
         Target::List(to)
     } else {
@@ -103,10 +127,16 @@ pub(in super::super) fn redirect(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     };
     let notify = call.tag_texts("notify").map(|texts| {
         check_conditions(c, &texts);
-        let list = call.tags.iter().any(|(t, _, v)| t.name == "notify" && matches!(v, Some(Argument::List(..))));
+        let list = call
+            .tags
+            .iter()
+            .any(|(t, _, v)| t.name == "notify" && matches!(v, Some(Argument::List(..))));
         (c.strings(texts), list)
     });
-    let by_time = match (call.number("bytimerelative"), c.tag_string(call, "bytimeabsolute")) {
+    let by_time = match (
+        call.number("bytimerelative"),
+        c.tag_string(call, "bytimeabsolute"),
+    ) {
         (Some(seconds), _) => Some(ByTime::Relative(seconds)),
         (None, Some(time)) => Some(ByTime::Absolute(time)),
         (None, None) => None,
@@ -128,12 +158,18 @@ pub(in super::super) fn redirect(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 
 pub(in super::super) fn reject(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let reason = c.string_at(call, 0);
-    c.act(Act::Reject { reason, extended: false });
+    c.act(Act::Reject {
+        reason,
+        extended: false,
+    });
 }
 
 pub(in super::super) fn ereject(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let reason = c.string_at(call, 0);
-    c.act(Act::Reject { reason, extended: true });
+    c.act(Act::Reject {
+        reason,
+        extended: true,
+    });
 }
 
 /// Modifiers in the order they are applied.
@@ -148,7 +184,10 @@ pub(super) fn modifiers(call: &Call<'_>) -> Vec<Modifier> {
         ("encodeurl", Modifier::EncodeUrl),
         ("length", Modifier::Length),
     ];
-    all.into_iter().filter(|(name, _)| call.has(name).is_some()).map(|(_, m)| m).collect()
+    all.into_iter()
+        .filter(|(name, _)| call.has(name).is_some())
+        .map(|(_, m)| m)
+        .collect()
 }
 
 pub(super) fn named_variable(c: &mut Compiler<'_, '_>, call: &Call<'_>, at: usize) -> Option<Slot> {
@@ -158,7 +197,9 @@ pub(super) fn named_variable(c: &mut Compiler<'_, '_>, call: &Call<'_>, at: usiz
 }
 
 pub(in super::super) fn set(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    let Some(slot) = named_variable(c, call, 0) else { return };
+    let Some(slot) = named_variable(c, call, 0) else {
+        return;
+    };
     let value = c.string_at(call, 1);
     let most = c.session.options.limits.max_value;
     if let (Str::Const(v), Some(text)) = (&value, call.param(1))
@@ -167,7 +208,11 @@ pub(in super::super) fn set(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         let message = format!("this value has more than the {most} characters that a variable holds");
         c.error("S122", text.span, message, "shorten it");
     }
-    c.act(Act::Set { slot, modifiers: modifiers(call), value });
+    c.act(Act::Set {
+        slot,
+        modifiers: modifiers(call),
+        value,
+    });
 }
 
 fn change_flags(c: &mut Compiler<'_, '_>, call: &Call<'_>, change: FlagChange) {
@@ -179,7 +224,11 @@ fn change_flags(c: &mut Compiler<'_, '_>, call: &Call<'_>, change: FlagChange) {
         None => None,
     };
     let flags = c.strings_at(call, 1);
-    c.act(Act::ChangeFlags { change, variable, flags });
+    c.act(Act::ChangeFlags {
+        change,
+        variable,
+        flags,
+    });
 }
 
 pub(in super::super) fn setflag(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -199,7 +248,12 @@ fn fcc(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Fcc> {
     let Some(mailbox) = c.tag_string(call, "fcc") else {
         for tag in ["create", "flags", "specialuse", "mailboxid"] {
             if let Some(span) = call.has(tag) {
-                c.error("S129", span, format!("`:{tag}` stands without `:fcc`"), "add `:fcc` with a mailbox before it");
+                c.error(
+                    "S129",
+                    span,
+                    format!("`:{tag}` stands without `:fcc`"),
+                    "add `:fcc` with a mailbox before it",
+                );
             }
         }
         return None;
@@ -236,7 +290,12 @@ pub(in super::super) fn vacation(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     if mime && let Str::Const(text) = &reason {
         let header = text.split("\r\n\r\n").next().unwrap_or("");
         if !header.is_ascii() {
-            c.error("S129", reason_text.span, "the header of this MIME part holds 8-bit text", "encode it as RFC 2047 has it");
+            c.error(
+                "S129",
+                reason_text.span,
+                "the header of this MIME part holds 8-bit text",
+                "encode it as RFC 2047 has it",
+            );
         }
     }
     // Parameters as written, each with its length, an absent one marked: no two lists look alike.
@@ -276,7 +335,12 @@ pub(in super::super) fn notify(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     for text in call.tag_texts("options").unwrap_or_default() {
         let value = c.string(text);
         if matches!(&value, Str::Const(v) if !v.split_once('=').is_some_and(|(name, _)| !name.is_empty())) {
-            c.error("S129", text.span, "this option is not `name=value`", "write it as \"name=value\"");
+            c.error(
+                "S129",
+                text.span,
+                "this option is not `name=value`",
+                "write it as \"name=value\"",
+            );
         }
     }
     let act = Act::Notify {

@@ -38,16 +38,35 @@ pub(in super::super) fn include(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     }
     if !is_script_name(&name) {
         let help = "use 1 to 128 characters without control characters and `/`";
-        return c.error("S128", text.span, format!("\"{name}\" cannot be the name of a script"), help);
+        return c.error(
+            "S128",
+            text.span,
+            format!("\"{name}\" cannot be the name of a script"),
+            help,
+        );
     }
-    let place = if call.has("global").is_some() { Place::Global } else { Place::Personal };
+    let place = if call.has("global").is_some() {
+        Place::Global
+    } else {
+        Place::Personal
+    };
     let (name, script) = c.session.include(place, &name, text.span);
     let optional = call.has("optional").is_some();
     if script.is_none() && !optional {
         let message = format!("there is no script {name}; reaching this will be an error");
-        c.warn("S128", text.span, message, "install the script, or add `:optional`");
+        c.warn(
+            "S128",
+            text.span,
+            message,
+            "install the script, or add `:optional`",
+        );
     }
-    let include = Include { name, script, once: call.has("once").is_some(), optional };
+    let include = Include {
+        name,
+        script,
+        once: call.has("once").is_some(),
+        optional,
+    };
     let span = c.span;
     c.emit(Op::Include(Box::new(include)), span);
 }
@@ -61,13 +80,23 @@ fn is_script_name(name: &str) -> bool {
 pub(in super::super) fn global(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     if !c.required.has("variables") {
         let help = "add `require \"variables\";` at the top of the script";
-        return c.error("S103", call.name.span, "`global` is used without its capability \"variables\"", help);
+        return c.error(
+            "S103",
+            call.name.span,
+            "`global` is used without its capability \"variables\"",
+            help,
+        );
     }
     for text in call.texts(0) {
         let Some(name) = c.constant(text) else { continue };
         if !is_identifier(&name) {
             let message = format!("\"{name}\" cannot be the name of a variable");
-            c.error("S122", text.span, message, "use letters, digits and `_`, a letter first");
+            c.error(
+                "S122",
+                text.span,
+                message,
+                "use letters, digits and `_`, a letter first",
+            );
         } else if !c.declare_global(&name.to_ascii_lowercase()) {
             let message = format!("\"{name}\" is used before it is declared global");
             c.error("S128", text.span, message, "move `global` before its first use");

@@ -11,7 +11,12 @@ fn field_name(c: &mut Compiler<'_, '_>, name: &Str, span: grammar::Span) {
         && !field::is_name(name)
     {
         let message = format!("\"{name}\" cannot be the name of a header field");
-        c.error("S129", span, message, "use printable ASCII characters without a colon");
+        c.error(
+            "S129",
+            span,
+            message,
+            "use printable ASCII characters without a colon",
+        );
     }
 }
 
@@ -19,7 +24,12 @@ fn field_value(c: &mut Compiler<'_, '_>, value: &Str, span: grammar::Span) {
     if let Str::Const(value) = value
         && value.contains(['\r', '\n', '\0'])
     {
-        c.error("S129", span, "this value holds a line end or NUL", "write it in one line; it is folded as needed");
+        c.error(
+            "S129",
+            span,
+            "this value holds a line end or NUL",
+            "write it in one line; it is folded as needed",
+        );
     }
 }
 
@@ -30,7 +40,11 @@ pub(in super::super) fn addheader(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         field_name(c, &name, n.span);
         field_value(c, &value, v.span);
     }
-    c.act(Act::AddHeader { last: call.has("last").is_some(), name, value });
+    c.act(Act::AddHeader {
+        last: call.has("last").is_some(),
+        name,
+        value,
+    });
 }
 
 /// Name, index and patterns of a change to existing fields.
@@ -41,17 +55,29 @@ fn selection(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<(Str, Option<I
     }
     let index = c.index(call);
     let patterns = call.texts(1);
-    let matching = if patterns.is_empty() { None } else { Some(c.matching(call, patterns)?) };
+    let matching = if patterns.is_empty() {
+        None
+    } else {
+        Some(c.matching(call, patterns)?)
+    };
     Some((name, index, matching))
 }
 
 pub(in super::super) fn deleteheader(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    let Some((name, index, matching)) = selection(c, call) else { return };
-    c.act(Act::DeleteHeader { index, name, matching });
+    let Some((name, index, matching)) = selection(c, call) else {
+        return;
+    };
+    c.act(Act::DeleteHeader {
+        index,
+        name,
+        matching,
+    });
 }
 
 pub(in super::super) fn replaceheader(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    let Some((name, index, matching)) = selection(c, call) else { return };
+    let Some((name, index, matching)) = selection(c, call) else {
+        return;
+    };
     let new_name = c.tag_string(call, "newname");
     let new_value = c.tag_string(call, "newvalue");
     if let (Some(name), Some(text)) = (&new_name, call.text("newname")) {
@@ -62,22 +88,49 @@ pub(in super::super) fn replaceheader(c: &mut Compiler<'_, '_>, call: &Call<'_>)
     }
     if new_name.is_none() && new_value.is_none() {
         let help = "add `:newname` or `:newvalue` with a string";
-        return c.error("S106", call.name.span, "`replaceheader` says not what to put there", help);
+        return c.error(
+            "S106",
+            call.name.span,
+            "`replaceheader` says not what to put there",
+            help,
+        );
     }
-    c.act(Act::ReplaceHeader { index, name, matching, new_name, new_value });
+    c.act(Act::ReplaceHeader {
+        index,
+        name,
+        matching,
+        new_name,
+        new_value,
+    });
 }
 
 pub(in super::super) fn extracttext(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     if !c.in_loop() {
         let help = "put it into a `foreverypart` block";
-        return c.error("S127", call.name.span, "`extracttext` stands outside every loop", help);
+        return c.error(
+            "S127",
+            call.name.span,
+            "`extracttext` stands outside every loop",
+            help,
+        );
     }
     if !c.required.has("variables") {
         let help = "add `require \"variables\";` at the top of the script";
-        return c.error("S103", call.name.span, "`extracttext` is used without capability \"variables\"", help);
+        return c.error(
+            "S103",
+            call.name.span,
+            "`extracttext` is used without capability \"variables\"",
+            help,
+        );
     }
-    let Some(slot) = named_variable(c, call, 0) else { return };
-    c.act(Act::ExtractText { first: call.number("first"), slot, modifiers: modifiers(call) });
+    let Some(slot) = named_variable(c, call, 0) else {
+        return;
+    };
+    c.act(Act::ExtractText {
+        first: call.number("first"),
+        slot,
+        modifiers: modifiers(call),
+    });
 }
 
 pub(in super::super) fn replace(c: &mut Compiler<'_, '_>, call: &Call<'_>) {

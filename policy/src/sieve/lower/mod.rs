@@ -34,11 +34,17 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// Where the tag stands, if it is given.
     pub fn has(&self, tag: &str) -> Option<Span> {
-        self.tags.iter().find(|(t, _, _)| t.name == tag).map(|(_, span, _)| *span)
+        self.tags
+            .iter()
+            .find(|(t, _, _)| t.name == tag)
+            .map(|(_, span, _)| *span)
     }
 
     fn value(&self, tag: &str) -> Option<&'a Argument> {
-        self.tags.iter().find(|(t, _, _)| t.name == tag).and_then(|(_, _, value)| *value)
+        self.tags
+            .iter()
+            .find(|(t, _, _)| t.name == tag)
+            .and_then(|(_, _, value)| *value)
     }
 
     /// The string value of a tag.
@@ -80,7 +86,12 @@ impl<'a> Call<'a> {
 
     /// The strings at a position; none where it was left out.
     pub fn texts(&self, at: usize) -> Vec<&'a Text> {
-        self.params.get(at).copied().flatten().map(flatten).unwrap_or_default()
+        self.params
+            .get(at)
+            .copied()
+            .flatten()
+            .map(flatten)
+            .unwrap_or_default()
     }
 }
 
@@ -141,10 +152,21 @@ impl Compiler<'_, '_> {
                 None => return None,
             },
         };
-        Some(Matching { comparator, how, keys, ready })
+        Some(Matching {
+            comparator,
+            how,
+            keys,
+            ready,
+        })
     }
 
-    fn prepare(&mut self, comparator: Comparator, how: Match, keys: &[&str], spans: &[Span]) -> Option<Ready> {
+    fn prepare(
+        &mut self,
+        comparator: Comparator,
+        how: Match,
+        keys: &[&str],
+        spans: &[Span],
+    ) -> Option<Ready> {
         /// Keys from which on one search for all of them pays.
         const MANY: usize = 4;
         let folded = || keys.iter().map(|k| comparator.fold(k).into_owned());
@@ -164,7 +186,12 @@ impl Compiler<'_, '_> {
                     match pattern::compile(key, comparator) {
                         Ok(regex) => all.push(regex),
                         Err(why) => {
-                            self.error("S124", *span, format!("this pattern cannot be used: {why}"), "write a POSIX extended regular expression");
+                            self.error(
+                                "S124",
+                                *span,
+                                format!("this pattern cannot be used: {why}"),
+                                "write a POSIX extended regular expression",
+                            );
                             return None;
                         }
                     }
@@ -193,36 +220,64 @@ impl Compiler<'_, '_> {
                 let relation = self.constant(text)?;
                 let Some(relation) = Relation::by_name(&relation) else {
                     let message = format!("`:{name}` has no relation \"{relation}\"");
-                    self.error("S117", text.span, message, "use \"gt\", \"ge\", \"lt\", \"le\", \"eq\" or \"ne\"");
+                    self.error(
+                        "S117",
+                        text.span,
+                        message,
+                        "use \"gt\", \"ge\", \"lt\", \"le\", \"eq\" or \"ne\"",
+                    );
                     return None;
                 };
-                return Some(if name == "value" { Match::Value(relation) } else { Match::Count(relation) });
+                return Some(if name == "value" {
+                    Match::Value(relation)
+                } else {
+                    Match::Count(relation)
+                });
             }
         }
         Some(Match::Is)
     }
 
     fn comparator(&mut self, call: &Call<'_>, how: Match) -> Option<Comparator> {
-        let Some(text) = call.text("comparator") else { return Some(Comparator::AsciiCasemap) };
+        let Some(text) = call.text("comparator") else {
+            return Some(Comparator::AsciiCasemap);
+        };
         let name = self.constant(text)?;
         let Some(comparator) = Comparator::by_name(&name) else {
             let help = match nearest(&name, Comparator::NAMES.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("use one of {}", Comparator::NAMES.join(", ")),
             };
-            self.error("S116", text.span, format!("there is no comparator \"{name}\""), help);
+            self.error(
+                "S116",
+                text.span,
+                format!("there is no comparator \"{name}\""),
+                help,
+            );
             return None;
         };
         let built_in = matches!(comparator, Comparator::Octet | Comparator::AsciiCasemap);
         let capability = format!("comparator-{name}");
         if !built_in && !self.required.has(&capability) {
             let message = format!("comparator \"{name}\" is used without its capability");
-            self.error("S103", text.span, message, format!("add `require \"{capability}\";` at the top of the script"));
+            self.error(
+                "S103",
+                text.span,
+                message,
+                format!("add `require \"{capability}\";` at the top of the script"),
+            );
             return None;
         }
-        if comparator == Comparator::AsciiNumeric && matches!(how, Match::Contains | Match::Matches | Match::Regex) {
+        if comparator == Comparator::AsciiNumeric
+            && matches!(how, Match::Contains | Match::Matches | Match::Regex)
+        {
             let message = "i;ascii-numeric compares numbers and cannot look for parts of them";
-            self.error("S118", text.span, message, "use `:is`, `:value` or `:count`, or another comparator");
+            self.error(
+                "S118",
+                text.span,
+                message,
+                "use `:is`, `:value` or `:count`, or another comparator",
+            );
             return None;
         }
         Some(comparator)
@@ -246,15 +301,28 @@ impl Compiler<'_, '_> {
     pub(super) fn index(&mut self, call: &Call<'_>) -> Option<Index> {
         match (call.has("index"), call.has("last")) {
             (None, Some(last)) => {
-                self.error("S126", last, "`:last` stands without `:index`", "write `:index 1 :last` for the last field");
+                self.error(
+                    "S126",
+                    last,
+                    "`:last` stands without `:index`",
+                    "write `:index 1 :last` for the last field",
+                );
                 None
             }
             (Some(span), last) => {
                 let at = call.number("index").unwrap_or(0);
                 if at == 0 {
-                    self.error("S126", span, "`:index` counts from 1", "write a number of 1 or more behind it");
+                    self.error(
+                        "S126",
+                        span,
+                        "`:index` counts from 1",
+                        "write a number of 1 or more behind it",
+                    );
                 }
-                Some(Index { at, last: last.is_some() })
+                Some(Index {
+                    at,
+                    last: last.is_some(),
+                })
             }
             (None, None) => None,
         }

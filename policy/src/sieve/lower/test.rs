@@ -4,9 +4,7 @@ use grammar::sieve::Text;
 
 use super::super::compare::Match;
 use super::super::compile::Compiler;
-use super::super::program::{
-    Aspect, DuplicateId, Matching, Mime, Op, Slot, Str, Test, Transform, Zone,
-};
+use super::super::program::{Aspect, DuplicateId, Matching, Mime, Op, Slot, Str, Test, Transform, Zone};
 use super::super::text::is_identifier;
 use super::super::{Mode, uri};
 use super::Call;
@@ -34,7 +32,12 @@ fn list_name(c: &mut Compiler<'_, '_>, name: &Str, span: grammar::Span) {
         && !uri::is_list(name)
     {
         let message = format!("\"{name}\" cannot be the name of a list");
-        c.error("S129", span, message, "write an absolute URI, or a name that begins with `:`");
+        c.error(
+            "S129",
+            span,
+            message,
+            "write an absolute URI, or a name that begins with `:`",
+        );
     }
 }
 
@@ -43,7 +46,12 @@ fn mime(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Mime> {
     if call.has("mime").is_none() {
         for tag in aspects.into_iter().chain(["anychild"]) {
             if let Some(span) = call.has(tag) {
-                c.error("S129", span, format!("`:{tag}` stands without `:mime`"), "add `:mime` before it");
+                c.error(
+                    "S129",
+                    span,
+                    format!("`:{tag}` stands without `:mime`"),
+                    "add `:mime` before it",
+                );
             }
         }
         return None;
@@ -60,7 +68,10 @@ fn mime(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Mime> {
     } else {
         Aspect::Whole
     };
-    Some(Mime { anychild: call.has("anychild").is_some(), aspect })
+    Some(Mime {
+        anychild: call.has("anychild").is_some(),
+        aspect,
+    })
 }
 
 pub(in super::super) fn header(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -68,28 +79,67 @@ pub(in super::super) fn header(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let index = c.index(call);
     let mime = mime(c, call);
     let Some(matching) = keys(c, call, 1) else { return };
-    emit(c, call, Test::Header { names, matching, index, mime });
+    emit(
+        c,
+        call,
+        Test::Header {
+            names,
+            matching,
+            index,
+            mime,
+        },
+    );
 }
 
 /// Fields that hold addresses.
 const ADDRESS_FIELDS: &[&str] = &[
-    "from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-bcc",
-    "resent-sender", "resent-reply-to", "return-path", "delivered-to", "x-original-to", "errors-to",
-    "envelope-to", "apparently-to", "mail-followup-to", "mail-reply-to", "disposition-notification-to",
-    "return-receipt-to", "x-envelope-to", "x-envelope-from", "approved", "list-post", "list-owner",
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "sender",
+    "reply-to",
+    "resent-from",
+    "resent-to",
+    "resent-cc",
+    "resent-bcc",
+    "resent-sender",
+    "resent-reply-to",
+    "return-path",
+    "delivered-to",
+    "x-original-to",
+    "errors-to",
+    "envelope-to",
+    "apparently-to",
+    "mail-followup-to",
+    "mail-reply-to",
+    "disposition-notification-to",
+    "return-receipt-to",
+    "x-envelope-to",
+    "x-envelope-from",
+    "approved",
+    "list-post",
+    "list-owner",
 ];
 
 pub(in super::super) fn address(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let texts = call.texts(0);
     for text in &texts {
-        let Str::Const(name) = c.string(text) else { continue };
+        let Str::Const(name) = c.string(text) else {
+            continue;
+        };
         let lower = name.to_ascii_lowercase();
         if !ADDRESS_FIELDS.contains(&lower.as_str()) && !lower.starts_with("x-") {
             let help = match super::nearest(&lower, ADDRESS_FIELDS.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"? `header` looks at any field"),
                 None => "use `header` for this field".to_owned(),
             };
-            c.error("S120", text.span, format!("field \"{name}\" holds no addresses"), help);
+            c.error(
+                "S120",
+                text.span,
+                format!("field \"{name}\" holds no addresses"),
+                help,
+            );
         }
     }
     let names = c.strings(texts);
@@ -97,7 +147,17 @@ pub(in super::super) fn address(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let index = c.index(call);
     let mime = mime(c, call);
     let Some(matching) = keys(c, call, 1) else { return };
-    emit(c, call, Test::Address { names, part, matching, index, mime });
+    emit(
+        c,
+        call,
+        Test::Address {
+            names,
+            part,
+            matching,
+            index,
+            mime,
+        },
+    );
 }
 
 /// Envelope parts, each with the capability it needs besides `envelope`.
@@ -124,13 +184,22 @@ pub(in super::super) fn envelope(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
             continue;
         };
         let lower = name.to_ascii_lowercase();
-        if !matches!(lower.as_str(), "from" | "auth" | "conversiontag" | "ret" | "envid") {
+        if !matches!(
+            lower.as_str(),
+            "from" | "auth" | "conversiontag" | "ret" | "envid"
+        ) {
             c.session.recipient_specific = true;
         }
         match ENVELOPE_PARTS.iter().find(|(n, _)| *n == lower) {
             Some((_, capability)) if !c.required.has(capability) => {
-                let message = format!("envelope part \"{name}\" is used without its capability \"{capability}\"");
-                c.error("S103", text.span, message, format!("add `require \"{capability}\";` at the top of the script"));
+                let message =
+                    format!("envelope part \"{name}\" is used without its capability \"{capability}\"");
+                c.error(
+                    "S103",
+                    text.span,
+                    message,
+                    format!("add `require \"{capability}\";` at the top of the script"),
+                );
             }
             Some(_) => {}
             None => {
@@ -138,14 +207,27 @@ pub(in super::super) fn envelope(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "use \"from\" or \"to\"".to_owned(),
                 };
-                c.error("S119", text.span, format!("the envelope has no part \"{name}\""), help);
+                c.error(
+                    "S119",
+                    text.span,
+                    format!("the envelope has no part \"{name}\""),
+                    help,
+                );
             }
         }
     }
     let parts = c.strings(texts);
     let part = c.address_part(call);
     let Some(matching) = keys(c, call, 1) else { return };
-    emit(c, call, Test::Envelope { parts, part, matching });
+    emit(
+        c,
+        call,
+        Test::Envelope {
+            parts,
+            part,
+            matching,
+        },
+    );
 }
 
 pub(in super::super) fn exists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -157,7 +239,12 @@ pub(in super::super) fn exists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 pub(in super::super) fn size(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let over = call.has("over").is_some();
     if !over && call.has("under").is_none() {
-        return c.error("S106", call.name.span, "`size` lacks its direction", "write `:over` or `:under` before the number");
+        return c.error(
+            "S106",
+            call.name.span,
+            "`size` lacks its direction",
+            "write `:over` or `:under` before the number",
+        );
     }
     c.session.needs_tree |= c.in_loop();
     let limit = call.param_number(0).unwrap_or(0);
@@ -187,7 +274,12 @@ pub(in super::super) fn hasflag(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 pub(in super::super) fn flag_variable(c: &mut Compiler<'_, '_>, text: &Text) -> Option<Slot> {
     if !c.required.has("variables") {
         let help = "add `require \"variables\";` at the top, or leave the variable out";
-        c.error("S103", text.span, "a variable for flags needs capability \"variables\"", help);
+        c.error(
+            "S103",
+            text.span,
+            "a variable for flags needs capability \"variables\"",
+            help,
+        );
         return None;
     }
     let name = c.constant(text)?;
@@ -209,7 +301,12 @@ pub(in super::super) fn variable(c: &mut Compiler<'_, '_>, text: &Text, name: &s
         } else {
             "use letters, digits and `_`, a letter first"
         };
-        c.error("S122", text.span, format!("\"{name}\" cannot be the name of a variable"), help);
+        c.error(
+            "S122",
+            text.span,
+            format!("\"{name}\" cannot be the name of a variable"),
+            help,
+        );
         return None;
     }
     Some(c.slot(&lower))
@@ -226,7 +323,9 @@ pub(in super::super) fn body(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     };
     let texts = call.texts(0);
     let spans: Vec<_> = texts.iter().map(|t| t.span).collect();
-    let Some(matching) = c.matching(call, texts) else { return };
+    let Some(matching) = c.matching(call, texts) else {
+        return;
+    };
     if c.session.options.mode == Mode::Oms {
         for (key, span) in matching.keys.iter().zip(spans) {
             if matches!(key, Str::Template(_)) {
@@ -242,12 +341,19 @@ fn zone(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Zone {
     if call.has("originalzone").is_some() {
         return Zone::Original;
     }
-    let Some(text) = call.text("zone") else { return Zone::Local };
+    let Some(text) = call.text("zone") else {
+        return Zone::Local;
+    };
     let zone = c.string(text);
     if let Str::Const(value) = &zone
         && date::zone(value).is_none()
     {
-        c.error("S125", text.span, format!("\"{value}\" is not a time zone"), "write a sign and four digits, as in \"+0100\"");
+        c.error(
+            "S125",
+            text.span,
+            format!("\"{value}\" is not a time zone"),
+            "write a sign and four digits, as in \"+0100\"",
+        );
     }
     Zone::Given(zone)
 }
@@ -272,7 +378,17 @@ pub(in super::super) fn date(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let part = date_part(c, call, 1);
     let index = c.index(call);
     let Some(matching) = keys(c, call, 2) else { return };
-    emit(c, call, Test::Date { field, zone, part, matching, index });
+    emit(
+        c,
+        call,
+        Test::Date {
+            field,
+            zone,
+            part,
+            matching,
+            index,
+        },
+    );
 }
 
 pub(in super::super) fn currentdate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -293,7 +409,14 @@ pub(in super::super) fn environment(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 
 pub(in super::super) fn spamtest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let Some(matching) = keys(c, call, 0) else { return };
-    emit(c, call, Test::SpamTest { percent: call.has("percent").is_some(), matching });
+    emit(
+        c,
+        call,
+        Test::SpamTest {
+            percent: call.has("percent").is_some(),
+            matching,
+        },
+    );
 }
 
 pub(in super::super) fn virustest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -303,7 +426,9 @@ pub(in super::super) fn virustest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 
 pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     c.session.recipient_specific = true;
-    let handle = c.tag_string(call, "handle").unwrap_or_else(|| Str::Const("".into()));
+    let handle = c
+        .tag_string(call, "handle")
+        .unwrap_or_else(|| Str::Const("".into()));
     let source = if let Some(name) = c.tag_string(call, "header") {
         DuplicateId::Header(name)
     } else if let Some(id) = c.tag_string(call, "uniqueid") {
@@ -312,7 +437,16 @@ pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         DuplicateId::MessageId
     };
     let (seconds, last) = (call.number("seconds"), call.has("last").is_some());
-    emit(c, call, Test::Duplicate { handle, source, seconds, last });
+    emit(
+        c,
+        call,
+        Test::Duplicate {
+            handle,
+            source,
+            seconds,
+            last,
+        },
+    );
 }
 
 pub(in super::super) fn mailboxexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -326,7 +460,15 @@ pub(in super::super) fn metadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let mailbox = Some(c.string_at(call, 0));
     let annotation = c.string_at(call, 1);
     let Some(matching) = keys(c, call, 2) else { return };
-    emit(c, call, Test::Metadata { mailbox, annotation, matching });
+    emit(
+        c,
+        call,
+        Test::Metadata {
+            mailbox,
+            annotation,
+            matching,
+        },
+    );
 }
 
 pub(in super::super) fn metadataexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -339,12 +481,27 @@ pub(in super::super) fn metadataexists(c: &mut Compiler<'_, '_>, call: &Call<'_>
 pub(in super::super) fn servermetadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let annotation = c.string_at(call, 0);
     let Some(matching) = keys(c, call, 1) else { return };
-    emit(c, call, Test::Metadata { mailbox: None, annotation, matching });
+    emit(
+        c,
+        call,
+        Test::Metadata {
+            mailbox: None,
+            annotation,
+            matching,
+        },
+    );
 }
 
 pub(in super::super) fn servermetadataexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let annotations = c.strings_at(call, 0);
-    emit(c, call, Test::MetadataExists { mailbox: None, annotations });
+    emit(
+        c,
+        call,
+        Test::MetadataExists {
+            mailbox: None,
+            annotations,
+        },
+    );
 }
 
 pub(in super::super) fn specialuse_exists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
@@ -369,7 +526,15 @@ pub(in super::super) fn notify_method_capability(c: &mut Compiler<'_, '_>, call:
     let uri = c.string_at(call, 0);
     let capability = c.string_at(call, 1);
     let Some(matching) = keys(c, call, 2) else { return };
-    emit(c, call, Test::NotifyCapability { uri, capability, matching });
+    emit(
+        c,
+        call,
+        Test::NotifyCapability {
+            uri,
+            capability,
+            matching,
+        },
+    );
 }
 
 pub(in super::super) fn valid_ext_list(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
