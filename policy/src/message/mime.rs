@@ -10,7 +10,7 @@ use mail_parser::decoders::html::html_to_text;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
 use super::field::Media;
-use super::{Field, Slice, read_header};
+use super::{Header, Slice, read_header};
 
 /// Parts of one message at most.
 pub const MAX_PARTS: usize = 1000;
@@ -53,7 +53,7 @@ pub struct Part {
     /// Index behind its last descendant.
     pub end: usize,
     /// Header fields.
-    pub fields: Vec<Field>,
+    pub header: Header,
     /// Header and body.
     pub whole: Slice,
     /// The body; `None` where no empty line ends the header.
@@ -200,7 +200,7 @@ fn read_part(raw: &[u8], pending: &Pending) -> Part {
         depth: pending.depth,
         end: 0,
         body: header.body.map(|at| at..whole.end),
-        fields: header.fields,
+        header,
         whole,
         content_type,
         content: Content::Leaf,

@@ -15,6 +15,7 @@ pub mod field;
 pub mod mime;
 mod overlay;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -42,6 +43,30 @@ pub struct Header {
     pub fields: Vec<Field>,
     /// Where the body begins; `None` where no empty line ends the header.
     pub body: Option<usize>,
+    /// Places by name in lower case; only for large headers.
+    index: OnceLock<HashMap<Vec<u8>, Vec<usize>>>,
+}
+
+/// Fields from which on an index by name pays.
+const LARGE_HEADER: usize = 100;
+
+impl Header {
+    /// Places of the fields of this name, from the top, in a header of `raw`.
+    pub fn places(&self, raw: &[u8], name: &str) -> Vec<usize> {
+        let name_of = |f: &Field| raw.get(f.name.clone()).unwrap_or_default();
+        if self.fields.len() < LARGE_HEADER {
+            let same = |f: &Field| name_of(f).eq_ignore_ascii_case(name.as_bytes());
+            return self.fields.iter().enumerate().filter(|(_, f)| same(f)).map(|(i, _)| i).collect();
+        }
+        let index = self.index.get_or_init(|| {
+            let mut index: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+            for (i, field) in self.fields.iter().enumerate() {
+                index.entry(name_of(field).to_ascii_lowercase()).or_default().push(i);
+            }
+            index
+        });
+        index.get(name.to_ascii_lowercase().as_bytes()).cloned().unwrap_or_default()
+    }
 }
 
 /// A message in internet message format.
@@ -131,5 +156,6 @@ pub(crate) fn read_header(raw: &[u8], range: Slice) -> Header {
     Header {
         fields: fields.collect(),
         body,
+        index: OnceLock::new(),
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Field, Message, field};
+use super::{Header, Message, field};
 
 /// One field of an edited header.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -51,32 +51,24 @@ impl Overlay {
 #[derive(Debug, Clone)]
 pub struct HeaderView<'a> {
     message: &'a Message,
-    fields: &'a [Field],
+    header: &'a Header,
     overlay: Option<&'a Arc<Overlay>>,
 }
 
 impl<'a> HeaderView<'a> {
     /// The header of a message as edited.
     pub fn message(message: &'a Message, overlay: Option<&'a Arc<Overlay>>) -> Self {
-        HeaderView {
-            message,
-            fields: &message.header().fields,
-            overlay,
-        }
+        HeaderView { message, header: message.header(), overlay }
     }
 
     /// The header of a part.
-    pub fn part(message: &'a Message, fields: &'a [Field]) -> Self {
-        HeaderView {
-            message,
-            fields,
-            overlay: None,
-        }
+    pub fn part(message: &'a Message, header: &'a Header) -> Self {
+        HeaderView { message, header, overlay: None }
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.overlay.map_or(self.fields.len(), |o| o.fields.len())
+        self.overlay.map_or(self.header.fields.len(), |o| o.fields.len())
     }
 
     /// Whether there is none.
@@ -87,7 +79,7 @@ impl<'a> HeaderView<'a> {
     /// Name and raw body of the field at a place.
     pub fn get(&self, at: usize) -> Option<(Cow<'a, str>, RawValue<'a>)> {
         let original = |i: usize| {
-            let field = self.fields.get(i)?;
+            let field = self.header.fields.get(i)?;
             let name = String::from_utf8_lossy(self.message.slice(&field.name));
             Some((name, RawValue::Wire(self.message.slice(&field.value))))
         };
@@ -102,19 +94,13 @@ impl<'a> HeaderView<'a> {
 
     /// Places of all fields of this name, from the top.
     pub fn places(&self, name: &str) -> Vec<usize> {
-        let original = |i: usize| {
-            let field = self.fields.get(i);
-            field.is_some_and(|f| self.message.slice(&f.name).eq_ignore_ascii_case(name.as_bytes()))
+        let original = self.header.places(self.message.raw(), name);
+        let Some(overlay) = self.overlay else { return original };
+        let is = |field: &OverlayField| match field {
+            OverlayField::Original(i) => original.binary_search(i).is_ok(),
+            OverlayField::New { name: n, .. } => n.eq_ignore_ascii_case(name),
         };
-        let is = |at: usize| match self.overlay {
-            None => original(at),
-            Some(overlay) => match overlay.fields.get(at) {
-                Some(OverlayField::Original(i)) => original(*i),
-                Some(OverlayField::New { name: n, .. }) => n.eq_ignore_ascii_case(name),
-                None => false,
-            },
-        };
-        (0..self.len()).filter(|&at| is(at)).collect()
+        overlay.fields.iter().enumerate().filter(|(_, f)| is(f)).map(|(at, _)| at).collect()
     }
 
     /// Bodies of all fields of this name, from the top.

@@ -406,7 +406,7 @@ impl Frame {
         let fields = part
             .filter(|p| *p > 0)
             .and_then(|p| message.tree().parts.get(p))
-            .map(|p: &Part| &*p.fields);
+            .map(|p: &Part| &p.header);
         match fields {
             Some(fields) => HeaderView::part(message, fields),
             None => HeaderView::message(message, headers),

@@ -169,15 +169,11 @@ impl Frame {
             }
         };
         for value in &values.texts {
-            for regex in regexes {
-                // The engine takes time by the pattern's size for every byte.
-                cx.burn(
-                    value.len() as u64 / 16 * (1 + regex.as_str().len() as u64 / 8),
-                    Some(span),
-                )?;
-                let Some(found) = regex.captures(value) else {
-                    continue;
-                };
+            for pattern in regexes {
+                // At worst every byte moves every state.
+                let work = (value.len() as u64).saturating_mul(pattern.weight) / 16;
+                cx.burn(1 + work, Some(span))?;
+                let Some(found) = pattern.regex.captures(value) else { continue };
                 if values.captures {
                     let group = |n: usize| found.get(n).map_or(String::new(), |m| m.as_str().to_owned());
                     let groups = (1..found.len()).map(group).collect();

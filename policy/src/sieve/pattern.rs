@@ -14,10 +14,67 @@ pub(super) const MAX_PATTERN: usize = 1024;
 pub(super) const SPECIALS: &str = ".[]()*+?{}|^$\\";
 
 /// Bytes of a compiled pattern at most; bounds repetitions such as `(a{1000}){1000}`.
-const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 1 << 17;
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub regex: Regex,
+    /// About how many states it has: the work for one byte at worst.
+    pub weight: u64,
+}
 
 /// Compiles a pattern; a letter-case comparator makes it blind to case.
-pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
+pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Pattern, String> {
+    let regex = build(pattern, comparator)?;
+    Ok(Pattern { regex, weight: weight(pattern) })
+}
+
+/// An upper estimate of the states: atoms, multiplied by the repetitions around them.
+fn weight(pattern: &str) -> u64 {
+    let mut groups = vec![0_u64];
+    let mut last = 0_u64;
+    let mut in_bracket = false;
+    let mut chars = pattern.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if in_bracket {
+            in_bracket = c != ']';
+            continue;
+        }
+        match c {
+            '(' => groups.push(0),
+            ')' => {
+                last = groups.pop().unwrap_or(0);
+                match groups.last_mut() {
+                    Some(outer) => *outer = outer.saturating_add(last),
+                    None => groups.push(last),
+                }
+            }
+            '{' => {
+                let counts = pattern.get(at + 1..).and_then(|t| t.split('}').next()).unwrap_or("");
+                let most = counts.split(',').filter_map(|n| n.trim().parse::<u64>().ok()).max().unwrap_or(1);
+                if let Some(sum) = groups.last_mut() {
+                    *sum = sum.saturating_add(last.saturating_mul(most.max(1)));
+                }
+                let skip = counts.chars().count() + 1;
+                chars.nth(skip - 1);
+            }
+            c => {
+                in_bracket = c == '[';
+                if c == '\\' {
+                    chars.next();
+                }
+                last = 1;
+                if let Some(sum) = groups.last_mut() {
+                    *sum = sum.saturating_add(1);
+                }
+            }
+        }
+    }
+    groups.iter().fold(1, |a, b| a.saturating_add(*b))
+}
+
+fn build(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
     if pattern.len() > MAX_PATTERN {
         return Err(format!(
             "it has {} bytes, more than the limit of {MAX_PATTERN}",
@@ -108,6 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn weighs_repetitions() {
+        for (pattern, want) in [("abc", 4), ("(a?){50}a{50}b", 150), ("((a{10}){10}){10}", 1000), ("[abc]{3}", 4)] {
+            let got = weight(pattern);
+            assert!(got >= want && got < want * 3, "{pattern}: {got}");
+        }
+    }
+
+    #[test]
     fn posix_patterns() {
         for (pattern, value, want) in [
             ("^\\[list-([a-z]+)\\]", "[LIST-abc] x", Some("abc")),
@@ -121,7 +186,7 @@ mod tests {
         ] {
             let regex =
                 compile(pattern, Comparator::AsciiCasemap).unwrap_or_else(|e| panic!("{pattern}: {e}"));
-            let got = regex.captures(value).and_then(|c| c.get(1)).map(|m| m.as_str());
+            let got = regex.regex.captures(value).and_then(|c| c.get(1)).map(|m| m.as_str());
             assert_eq!(got, want, "{pattern}");
         }
         for bad in [

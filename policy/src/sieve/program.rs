@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use grammar::Span;
-use regex::Regex;
 
 use super::compare::{Comparator, Glob, Match};
+use super::pattern::Pattern;
 
 /// A compiled script with everything it includes. Build it with [`compile`](super::compile).
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub(super) enum Ready {
     /// Folded keys of `:contains`, all searched at once.
     Contains(Box<AhoCorasick>),
     Globs(Vec<Glob>),
-    Regexes(Vec<Regex>),
+    Regexes(Vec<Pattern>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -190,7 +190,7 @@ mod tests {
         let Str::Template(pieces) = split_variables(text, &mut slot).unwrap() else {
             panic!()
         };
-        assert_eq!(pieces.len(), 6);
+        assert_eq!(pieces.len(), 5);
         assert_eq!(pieces[3], Piece::Text("|&%${}!|${doh!}|".into()).clone());
         assert!(split_variables("${no.x}", &mut slot).is_err());
         assert!(split_variables("${100}", &mut slot).is_err());
