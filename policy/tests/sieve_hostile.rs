@@ -13,11 +13,25 @@ fn run_with(script: &str, message: &[u8], library: &dyn Library) -> (SieveOutcom
     let file = sources.add("script", script);
     let compiled = compile(&mut sources, file, library, &Options::default());
     let (program, _) = compiled.unwrap_or_else(|d| {
-        panic!("{}", d.iter().map(|d| d.render(&sources, false)).collect::<Vec<_>>().join("\n"))
+        panic!(
+            "{}",
+            d.iter()
+                .map(|d| d.render(&sources, false))
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
     });
-    let envelope = Envelope { from: "a@x.example".into(), to: "b@y.example".into(), ..Envelope::default() };
+    let envelope = Envelope {
+        from: "a@x.example".into(),
+        to: "b@y.example".into(),
+        ..Envelope::default()
+    };
     let mut machine = Machine::new(Arc::default(), Limits::default());
-    machine.start_sieve(Request::new(Arc::new(program), Arc::new(Message::new(message)), envelope));
+    machine.start_sieve(Request::new(
+        Arc::new(program),
+        Arc::new(Message::new(message)),
+        envelope,
+    ));
     loop {
         match machine.step(&Facts::default()) {
             Step::Done(Ok(Outcome::Sieve(outcome))) => return (*outcome, sources),
@@ -37,7 +51,10 @@ fn json(outcome: &SieveOutcome) -> String {
 
 /// Asserts that the script stopped with an error at this place, and that the message is kept.
 fn stops(name: &str, (outcome, sources): &(SieveOutcome, Sources), place: &str, words: &str) {
-    let fault = outcome.error.as_ref().unwrap_or_else(|| panic!("{name}: no error"));
+    let fault = outcome
+        .error
+        .as_ref()
+        .unwrap_or_else(|| panic!("{name}: no error"));
     assert!(fault.message.contains(words), "{name}: {fault}");
     assert_eq!(sources.place(fault.span.unwrap()).to_string(), place, "{name}");
     assert_eq!(json(outcome), r#"[{"action":"keep","implicit":true}]"#, "{name}");
@@ -50,16 +67,33 @@ fn patterns_that_explode_elsewhere() {
     let stars = "*a".repeat(2000);
     let ones = "?".repeat(2000);
     let cases = [
-        (format!("if header :matches \"x\" \"{stars}b\" {{ discard; }}"), None),
-        (format!("\nif header :matches \"x\" \"*{ones}b*\" {{ discard; }}"), Some("script:2:4")),
-        ("require \"regex\"; if header :regex \"x\" \"(a*)*(a|a)*(a+)+b\" { discard; }".to_owned(), None),
-        ("require \"regex\"; if header :regex \"x\" \"(a?){50}a{50}b\" { discard; }".to_owned(), None),
+        (
+            format!("if header :matches \"x\" \"{stars}b\" {{ discard; }}"),
+            None,
+        ),
+        (
+            format!("\nif header :matches \"x\" \"*{ones}b*\" {{ discard; }}"),
+            Some("script:2:4"),
+        ),
+        (
+            "require \"regex\"; if header :regex \"x\" \"(a*)*(a|a)*(a+)+b\" { discard; }".to_owned(),
+            None,
+        ),
+        (
+            "require \"regex\"; if header :regex \"x\" \"(a?){50}a{50}b\" { discard; }".to_owned(),
+            None,
+        ),
     ];
     for (script, place) in cases {
         let result = run(&script, message.as_bytes());
         match place {
             Some(place) => stops(&script[..40], &result, place, "too many steps"),
-            None => assert_eq!(json(&result.0), r#"[{"action":"keep","implicit":true}]"#, "{}", &script[..40]),
+            None => assert_eq!(
+                json(&result.0),
+                r#"[{"action":"keep","implicit":true}]"#,
+                "{}",
+                &script[..40]
+            ),
         }
     }
 }
@@ -67,7 +101,12 @@ fn patterns_that_explode_elsewhere() {
 #[test]
 fn a_computed_pattern_is_bounded_too() {
     let script = "require [\"variables\", \"regex\"]; set \"p\" \"((a{100}){100}){100}\";\nif header :regex \"x\" \"${p}\" { discard; }";
-    stops("grows", &run(script, b"X: a\r\n\r\n"), "script:2:4", "grow too large");
+    stops(
+        "grows",
+        &run(script, b"X: a\r\n\r\n"),
+        "script:2:4",
+        "grow too large",
+    );
 }
 
 #[test]
@@ -87,7 +126,15 @@ fn a_hundred_thousand_fields() {
     // Looking again and again at every field is work that runs out.
     let tests = "if header :contains \"x-7\" \"none\" { discard; }\n".repeat(4000);
     let result = run(&tests, message.as_bytes());
-    assert!(result.0.error.as_ref().unwrap().message.contains("too many steps"));
+    assert!(
+        result
+            .0
+            .error
+            .as_ref()
+            .unwrap()
+            .message
+            .contains("too many steps")
+    );
 }
 
 #[test]
@@ -98,7 +145,11 @@ fn variables_that_double() {
     }
     let (outcome, _) = run(&script, b"X: y\r\n\r\n");
     // Values are cut to what a variable holds; building them over and over is what runs out.
-    assert!(outcome.error.as_ref().unwrap().message.contains("too much text"), "{:?}", outcome.error);
+    assert!(
+        outcome.error.as_ref().unwrap().message.contains("too much text"),
+        "{:?}",
+        outcome.error
+    );
 }
 
 #[test]
@@ -106,13 +157,23 @@ fn messages_that_nest() {
     let deep = "Content-Type: message/rfc822\r\n\r\n".repeat(50_000);
     let mut multipart = String::new();
     for n in 0..5000 {
-        multipart.push_str(&format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"));
+        multipart.push_str(&format!(
+            "Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"
+        ));
     }
     let script = "require [\"foreverypart\", \"mime\"];\nforeverypart { if header :mime :type \"content-type\" \"image\" { discard; } }";
     for (name, message) in [("messages", deep), ("multiparts", multipart)] {
-        let plain = run("if header :contains \"subject\" \"x\" { discard; }", message.as_bytes());
+        let plain = run(
+            "if header :contains \"subject\" \"x\" { discard; }",
+            message.as_bytes(),
+        );
         assert_eq!(plain.0.error, None, "{name}: a test that needs no parts");
-        stops(name, &run(script, message.as_bytes()), "script:2:1", "too many or too deeply nested parts");
+        stops(
+            name,
+            &run(script, message.as_bytes()),
+            "script:2:1",
+            "too many or too deeply nested parts",
+        );
     }
 }
 
@@ -134,7 +195,13 @@ impl Library for Loops {
 
 #[test]
 fn scripts_that_include_themselves() {
-    let include = |name: &str| run_with(&format!("require \"include\"; include \"{name}\";"), b"X: y\r\n\r\n", &Loops);
+    let include = |name: &str| {
+        run_with(
+            &format!("require \"include\"; include \"{name}\";"),
+            b"X: y\r\n\r\n",
+            &Loops,
+        )
+    };
     stops("self", &include("self"), "personal/self:1:20", "includes itself");
     stops("two", &include("a"), "personal/b:2:1", "includes itself");
     let mut sources = Sources::new();
@@ -150,20 +217,34 @@ fn include_twice_at_every_level_is_exponential_and_ends() {
         fn script(&self, _: Place, name: &str) -> Result<Option<String>, String> {
             let n: usize = name.parse().unwrap();
             let next = format!("include \"{}\";", n + 1);
-            Ok(Some(if n < 9 { format!("require \"include\"; {}", next.repeat(20)) } else { "keep;".to_owned() }))
+            Ok(Some(if n < 9 {
+                format!("require \"include\"; {}", next.repeat(20))
+            } else {
+                "keep;".to_owned()
+            }))
         }
     }
     let (outcome, _) = run_with("require \"include\"; include \"1\";", b"X: y\r\n\r\n", &Twice);
-    assert!(outcome.error.as_ref().unwrap().message.contains("too many steps"), "{:?}", outcome.error);
+    assert!(
+        outcome.error.as_ref().unwrap().message.contains("too many steps"),
+        "{:?}",
+        outcome.error
+    );
 }
 
 #[test]
 fn words_and_lists_without_end() {
     let words = format!("Subject: {}\r\n\r\n", "=?utf-8?q?a".repeat(100_000));
-    let (outcome, _) = run("if header :contains \"subject\" \"x\" { discard; }", words.as_bytes());
+    let (outcome, _) = run(
+        "if header :contains \"subject\" \"x\" { discard; }",
+        words.as_bytes(),
+    );
     assert_eq!(outcome.error, None);
     let comments = format!("To: {}a@b.example\r\n\r\n", "(".repeat(200_000));
-    let (outcome, _) = run("if address :contains \"to\" \"x\" { discard; }", comments.as_bytes());
+    let (outcome, _) = run(
+        "if address :contains \"to\" \"x\" { discard; }",
+        comments.as_bytes(),
+    );
     assert_eq!(outcome.error, None);
     let lists = format!("To: {}\r\n\r\n", "a@b.example,".repeat(50_000));
     let (outcome, _) = run("if address :is \"to\" \"x\" { discard; }", lists.as_bytes());
@@ -195,12 +276,65 @@ mod random {
     use proptest::prelude::*;
 
     const WORDS: &[&str] = &[
-        "if", "elsif", "else", "require", "keep", "discard", "fileinto", "redirect", "stop", "header", "address",
-        "allof", "anyof", "not", "true", "false", "set", "string", "foreverypart", "break", "vacation", "body",
-        "text:\n", "\n.\n", ":is", ":matches", ":contains", ":comparator", ":count", "\"a\"", "\"${1}\"", "\"\\\"",
-        "[\"a\", \"b\"]", "[", "]", "{", "}", "(", ")", ",", ";", ";", ";", "1K", "17", "99999999999999999999G", "#", "/*", "*/",
-        "\"variables\"", "[\"fileinto\", \"variables\", \"foreverypart\", \"mime\", \"body\", \"editheader\"]", "\u{e9}", "\r\n",
-        "addheader", "\"X\"", "deleteheader", "ihave", "size", ":over",
+        "if",
+        "elsif",
+        "else",
+        "require",
+        "keep",
+        "discard",
+        "fileinto",
+        "redirect",
+        "stop",
+        "header",
+        "address",
+        "allof",
+        "anyof",
+        "not",
+        "true",
+        "false",
+        "set",
+        "string",
+        "foreverypart",
+        "break",
+        "vacation",
+        "body",
+        "text:\n",
+        "\n.\n",
+        ":is",
+        ":matches",
+        ":contains",
+        ":comparator",
+        ":count",
+        "\"a\"",
+        "\"${1}\"",
+        "\"\\\"",
+        "[\"a\", \"b\"]",
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        ";",
+        ";",
+        ";",
+        "1K",
+        "17",
+        "99999999999999999999G",
+        "#",
+        "/*",
+        "*/",
+        "\"variables\"",
+        "[\"fileinto\", \"variables\", \"foreverypart\", \"mime\", \"body\", \"editheader\"]",
+        "\u{e9}",
+        "\r\n",
+        "addheader",
+        "\"X\"",
+        "deleteheader",
+        "ihave",
+        "size",
+        ":over",
     ];
 
     proptest! {

@@ -56,16 +56,28 @@ impl Header {
         let name_of = |f: &Field| raw.get(f.name.clone()).unwrap_or_default();
         if self.fields.len() < LARGE_HEADER {
             let same = |f: &Field| name_of(f).eq_ignore_ascii_case(name.as_bytes());
-            return self.fields.iter().enumerate().filter(|(_, f)| same(f)).map(|(i, _)| i).collect();
+            return self
+                .fields
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| same(f))
+                .map(|(i, _)| i)
+                .collect();
         }
         let index = self.index.get_or_init(|| {
             let mut index: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
             for (i, field) in self.fields.iter().enumerate() {
-                index.entry(name_of(field).to_ascii_lowercase()).or_default().push(i);
+                index
+                    .entry(name_of(field).to_ascii_lowercase())
+                    .or_default()
+                    .push(i);
             }
             index
         });
-        index.get(name.to_ascii_lowercase().as_bytes()).cloned().unwrap_or_default()
+        index
+            .get(name.to_ascii_lowercase().as_bytes())
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

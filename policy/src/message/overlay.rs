@@ -58,12 +58,20 @@ pub struct HeaderView<'a> {
 impl<'a> HeaderView<'a> {
     /// The header of a message as edited.
     pub fn message(message: &'a Message, overlay: Option<&'a Arc<Overlay>>) -> Self {
-        HeaderView { message, header: message.header(), overlay }
+        HeaderView {
+            message,
+            header: message.header(),
+            overlay,
+        }
     }
 
     /// The header of a part.
     pub fn part(message: &'a Message, header: &'a Header) -> Self {
-        HeaderView { message, header, overlay: None }
+        HeaderView {
+            message,
+            header,
+            overlay: None,
+        }
     }
 
     /// How many fields there are.
@@ -95,12 +103,20 @@ impl<'a> HeaderView<'a> {
     /// Places of all fields of this name, from the top.
     pub fn places(&self, name: &str) -> Vec<usize> {
         let original = self.header.places(self.message.raw(), name);
-        let Some(overlay) = self.overlay else { return original };
+        let Some(overlay) = self.overlay else {
+            return original;
+        };
         let is = |field: &OverlayField| match field {
             OverlayField::Original(i) => original.binary_search(i).is_ok(),
             OverlayField::New { name: n, .. } => n.eq_ignore_ascii_case(name),
         };
-        overlay.fields.iter().enumerate().filter(|(_, f)| is(f)).map(|(at, _)| at).collect()
+        overlay
+            .fields
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| is(f))
+            .map(|(at, _)| at)
+            .collect()
     }
 
     /// Bodies of all fields of this name, from the top.

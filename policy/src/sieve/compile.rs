@@ -659,7 +659,10 @@ impl Compiler<'_, '_> {
                     help,
                 );
                 // Its value, where tags of this name have one, is no argument of the command.
-                let takes_value = forms::FORMS.iter().filter_map(|f| f.tag(&word.text)).any(|t| t.value.is_some());
+                let takes_value = forms::FORMS
+                    .iter()
+                    .filter_map(|f| f.tag(&word.text))
+                    .any(|t| t.value.is_some());
                 if takes_value && !matches!(left.peek(), None | Some(Argument::Tag(_))) {
                     left.next();
                 }

@@ -173,7 +173,9 @@ impl Frame {
                 // At worst every byte moves every state.
                 let work = (value.len() as u64).saturating_mul(pattern.weight) / 16;
                 cx.burn(1 + work, Some(span))?;
-                let Some(found) = pattern.regex.captures(value) else { continue };
+                let Some(found) = pattern.regex.captures(value) else {
+                    continue;
+                };
                 if values.captures {
                     let group = |n: usize| found.get(n).map_or(String::new(), |m| m.as_str().to_owned());
                     let groups = (1..found.len()).map(group).collect();

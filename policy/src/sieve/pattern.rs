@@ -27,7 +27,10 @@ pub(super) struct Pattern {
 /// Compiles a pattern; a letter-case comparator makes it blind to case.
 pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Pattern, String> {
     let regex = build(pattern, comparator)?;
-    Ok(Pattern { regex, weight: weight(pattern) })
+    Ok(Pattern {
+        regex,
+        weight: weight(pattern),
+    })
 }
 
 /// An upper estimate of the states: atoms, multiplied by the repetitions around them.
@@ -51,8 +54,15 @@ fn weight(pattern: &str) -> u64 {
                 }
             }
             '{' => {
-                let counts = pattern.get(at + 1..).and_then(|t| t.split('}').next()).unwrap_or("");
-                let most = counts.split(',').filter_map(|n| n.trim().parse::<u64>().ok()).max().unwrap_or(1);
+                let counts = pattern
+                    .get(at + 1..)
+                    .and_then(|t| t.split('}').next())
+                    .unwrap_or("");
+                let most = counts
+                    .split(',')
+                    .filter_map(|n| n.trim().parse::<u64>().ok())
+                    .max()
+                    .unwrap_or(1);
                 if let Some(sum) = groups.last_mut() {
                     *sum = sum.saturating_add(last.saturating_mul(most.max(1)));
                 }
@@ -166,7 +176,12 @@ mod tests {
 
     #[test]
     fn weighs_repetitions() {
-        for (pattern, want) in [("abc", 4), ("(a?){50}a{50}b", 150), ("((a{10}){10}){10}", 1000), ("[abc]{3}", 4)] {
+        for (pattern, want) in [
+            ("abc", 4),
+            ("(a?){50}a{50}b", 150),
+            ("((a{10}){10}){10}", 1000),
+            ("[abc]{3}", 4),
+        ] {
             let got = weight(pattern);
             assert!(got >= want && got < want * 3, "{pattern}: {got}");
         }
@@ -186,7 +201,11 @@ mod tests {
         ] {
             let regex =
                 compile(pattern, Comparator::AsciiCasemap).unwrap_or_else(|e| panic!("{pattern}: {e}"));
-            let got = regex.regex.captures(value).and_then(|c| c.get(1)).map(|m| m.as_str());
+            let got = regex
+                .regex
+                .captures(value)
+                .and_then(|c| c.get(1))
+                .map(|m| m.as_str());
             assert_eq!(got, want, "{pattern}");
         }
         for bad in [
