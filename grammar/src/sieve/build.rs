@@ -90,7 +90,7 @@ impl Builder {
         for pair in pairs {
             match pair.as_rule() {
                 Rule::command => out.push(self.command(pair)),
-                Rule::stray | Rule::stray_in_block => self.stray(pair),
+                Rule::stray | Rule::stray_in_block => out.extend(self.stray(pair)),
                 _ => {}
             }
         }
@@ -266,7 +266,7 @@ impl Builder {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::command => commands.push(self.command(part)),
-                Rule::stray_in_block => self.stray(part),
+                Rule::stray_in_block => commands.extend(self.stray(part)),
                 Rule::missing => self.unclosed("S003", whole, "{", "}"),
                 _ => {}
             }
@@ -339,30 +339,45 @@ impl Builder {
         }
     }
 
-    fn stray(&mut self, pair: Pair<'_, Rule>) {
+    fn stray(&mut self, pair: Pair<'_, Rule>) -> Vec<Command> {
         let span = self.span(&pair);
-        let text = pair.as_str();
-        if text == "}" {
-            self.error(
-                "S010",
-                span,
-                "this `}` closes nothing",
-                "remove it, or write the `{` it belongs to",
-            );
-        } else if text == ";" {
-            self.error(
+        let Some(inner) = pair.into_inner().next() else {
+            return Vec::new();
+        };
+        match inner.as_rule() {
+            Rule::block => {
+                let at = Span {
+                    end: span.start + 1,
+                    ..span
+                };
+                self.error(
+                    "S010",
+                    at,
+                    "this `{` belongs to no command",
+                    "write `if` and a test before it",
+                );
+                return self.block(inner).commands;
+            }
+            Rule::stray_words => {
+                let help = "begin with a name such as `if`, `keep` or `fileinto`";
+                self.junk(inner, "cannot begin a command", help);
+            }
+            _ if inner.as_str() == "}" => {
+                self.error(
+                    "S010",
+                    span,
+                    "this `}` closes nothing",
+                    "remove it, or write the `{` it belongs to",
+                );
+            }
+            _ => self.error(
                 "S010",
                 span,
                 "this `;` ends nothing",
                 "remove it; a block needs no `;` behind it",
-            );
-        } else {
-            self.junk(
-                pair,
-                "cannot begin a command",
-                "begin with a name such as `if`, `keep` or `fileinto`",
-            );
+            ),
         }
+        Vec::new()
     }
 
     /// Reports text that did not fit, at its first token.
@@ -469,6 +484,13 @@ mod tests {
             ("no brace", "if true { keep;", &["S003 1:9"]),
             ("stray brace", "keep; }\nstop;", &["S010 1:7"]),
             ("semicolon behind a block", "if true { keep; };", &["S010 1:18"]),
+            ("semicolon in a block", "if true { ; keep; }", &["S010 1:11"]),
+            ("block of nothing", "keep; { stop }", &["S010 1:7", "S002 1:13"]),
+            (
+                "string as a command",
+                "keep; \"x\" 17; stop",
+                &["S001 1:7", "S002 1:19"],
+            ),
             ("open string", "keep;\nredirect \"a@b\n", &["S006 2:10"]),
             ("open comment", "keep; /* never", &["S007 1:7"]),
             ("open text", "x text:\nabc\n", &["S008 1:3"]),
