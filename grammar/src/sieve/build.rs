@@ -215,7 +215,7 @@ impl Builder {
                 _ => {}
             }
         }
-        if tests.is_empty() && !self.errors.last().is_some_and(|d| d.span().start >= whole.start) {
+        if tests.is_empty() && self.errors.last().is_none_or(|d| d.span().start < whole.start) {
             self.error(
                 "S011",
                 whole,

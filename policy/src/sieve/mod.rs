@@ -13,13 +13,18 @@
 //! Limits: [`ActionLimits`] (the MTA options `MAX_*`), [`MAX_VARIABLE_NAME`], [`MAX_INCLUDE_DEPTH`],
 //! [`MAX_FLAGS`], [`MAX_LIST_LOOKUPS`], and those of [`grammar::sieve`] and [`crate::message::mime`].
 
+mod blocks;
 mod capability;
+mod check;
 mod compare;
 mod compile;
+mod deliver;
+mod edits;
 mod evaluate;
 mod forms;
 mod frame;
 mod levels;
+mod listing;
 mod lower;
 mod matching;
 mod outcome;
@@ -40,7 +45,7 @@ pub(crate) use frame::Frame;
 pub use frame::MAX_INCLUDE_DEPTH;
 pub use levels::{LevelResult, Merged, merge};
 pub use matching::MAX_LIST_LOOKUPS;
-pub use outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict, Written};
+pub use outcome::{Action, Fault, Fcc, Performed, Remember, SieveOutcome, Verdict, Written};
 pub use perform::MAX_FLAGS;
 pub use program::Program;
 pub use request::{Envelope, Level, Request};

@@ -18,6 +18,28 @@ pub enum Written {
     Many(Vec<String>),
 }
 
+/// Where a copy of what is generated goes (RFC 8580). Serializes to the mailbox alone. A failure to file it
+/// must not make the action fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fcc {
+    /// The mailbox.
+    pub mailbox: String,
+    /// Whether to create it.
+    pub create: bool,
+    /// Flags of the copy.
+    pub flags: Vec<String>,
+    /// The mailbox with this special use is preferred.
+    pub specialuse: Option<String>,
+    /// The mailbox with this identifier is preferred.
+    pub mailboxid: Option<String>,
+}
+
+impl serde::Serialize for Fcc {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.mailbox)
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -95,7 +117,7 @@ pub enum Action {
         mime: bool,
         to: String,
         #[serde(skip_serializing_if = "Option::is_none")]
-        fcc: Option<String>,
+        fcc: Option<Fcc>,
         #[serde(skip_serializing_if = "is_false")]
         reply: bool,
         #[serde(skip_serializing_if = "is_false")]
@@ -119,7 +141,7 @@ pub enum Action {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         options: Vec<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        fcc: Option<String>,
+        fcc: Option<Fcc>,
     },
     /// The message, or one part, has been replaced.
     Replace {

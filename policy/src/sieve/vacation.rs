@@ -42,7 +42,7 @@ impl Frame {
         let subject = self.render_option(cx, v.subject.as_ref(), span)?;
         let handle = self.render_option(cx, v.handle.as_ref(), span)?;
         let reason = self.render(cx, &v.reason, span)?;
-        let fcc = self.render_option(cx, v.fcc.as_ref().map(|f| &f.mailbox), span)?;
+        let fcc = self.fcc(cx, v.fcc.as_ref(), span)?;
         if let Some(why) = self.no_reply(&addresses) {
             cx.trace
                 .add(Kind::Action, Some(span), || format!("vacation: no reply, {why}"));
