@@ -195,6 +195,8 @@ impl Context<'_> {
     }
 }
 
+// Mapping frames are the many and are kept for reuse: a box around each would cost more than its room.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Frame {
     Mapping(mapping::Frame),

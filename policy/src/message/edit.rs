@@ -231,7 +231,7 @@ mod tests {
         for value in [
             "plain",
             "Café order for you",
-            &"word ".repeat(40).trim_end().to_owned(),
+            "word ".repeat(40).trim_end(),
             &"ä".repeat(100),
             "a =?b",
         ] {

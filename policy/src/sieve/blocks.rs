@@ -16,7 +16,8 @@ impl Compiler<'_, '_> {
             self.span = command.span;
             let is_require = command.name.is("require");
             let ended = if is_require {
-                if !only_requires && !(self.session.options.glued && top) {
+                let hoisted = self.session.options.glued && top;
+                if !only_requires && !hoisted {
                     let help = "move it to the top of the script, before every other command";
                     self.error(
                         "S113",

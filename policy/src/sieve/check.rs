@@ -206,12 +206,12 @@ impl Compiler<'_, '_> {
 
     /// Checks the type of an argument.
     fn typed(&mut self, ty: Type, argument: &Argument, of: &str) {
-        let fits = match (ty, argument) {
-            (Type::String | Type::Numeric | Type::Strings, Argument::String(_)) => true,
-            (Type::Strings, Argument::List(..)) => true,
-            (Type::Number | Type::Numeric, Argument::Number(..)) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (ty, argument),
+            (Type::String | Type::Numeric | Type::Strings, Argument::String(_))
+                | (Type::Strings, Argument::List(..))
+                | (Type::Number | Type::Numeric, Argument::Number(..))
+        );
         if !fits {
             let is = match argument {
                 Argument::Tag(_) => "a tag",

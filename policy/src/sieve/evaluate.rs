@@ -95,7 +95,7 @@ impl Frame {
                     "environment",
                 )
             }
-            Test::SpamTest { percent, matching } => {
+            Test::Spam { percent, matching } => {
                 let spam = &self.request.spam;
                 let count = Some(usize::from(spam.tested));
                 (
@@ -107,7 +107,7 @@ impl Frame {
                     "spamtest",
                 )
             }
-            Test::VirusTest { matching } => {
+            Test::Virus { matching } => {
                 let value = self.request.virus.unwrap_or(0);
                 let count = Some(usize::from(value > 0));
                 (

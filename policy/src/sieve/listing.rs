@@ -136,8 +136,8 @@ impl Names<'_> {
             Test::Environment { item, matching } => {
                 format!("environment {} {}", self.string(item), self.matching(matching))
             }
-            Test::SpamTest { matching, .. } => format!("spamtest {}", self.matching(matching)),
-            Test::VirusTest { matching } => format!("virustest {}", self.matching(matching)),
+            Test::Spam { matching, .. } => format!("spamtest {}", self.matching(matching)),
+            Test::Virus { matching } => format!("virustest {}", self.matching(matching)),
             Test::Duplicate { handle, .. } => format!("duplicate {}", self.string(handle)),
             Test::MailboxExists { names } => format!("mailboxexists {}", self.list(names)),
             Test::Metadata {

@@ -226,11 +226,11 @@ pub(super) enum Test {
         item: Str,
         matching: Matching,
     },
-    SpamTest {
+    Spam {
         percent: bool,
         matching: Matching,
     },
-    VirusTest {
+    Virus {
         matching: Matching,
     },
     Duplicate {

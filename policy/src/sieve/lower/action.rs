@@ -334,7 +334,7 @@ pub(in super::super) fn notify(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let importance = one_of(c, call, "importance", &["1", "2", "3"]);
     for text in call.tag_texts("options").unwrap_or_default() {
         let value = c.string(text);
-        if matches!(&value, Str::Const(v) if !v.split_once('=').is_some_and(|(name, _)| !name.is_empty())) {
+        if matches!(&value, Str::Const(v) if v.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
             c.error(
                 "S129",
                 text.span,

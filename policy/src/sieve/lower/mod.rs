@@ -147,10 +147,7 @@ impl Compiler<'_, '_> {
             .collect();
         let ready = match constants {
             None => Ready::No,
-            Some(constants) => match self.prepare(comparator, how, &constants, &spans) {
-                Some(ready) => ready,
-                None => return None,
-            },
+            Some(constants) => self.prepare(comparator, how, &constants, &spans)?,
         };
         Some(Matching {
             comparator,

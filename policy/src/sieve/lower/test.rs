@@ -412,7 +412,7 @@ pub(in super::super) fn spamtest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     emit(
         c,
         call,
-        Test::SpamTest {
+        Test::Spam {
             percent: call.has("percent").is_some(),
             matching,
         },
@@ -421,7 +421,7 @@ pub(in super::super) fn spamtest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 
 pub(in super::super) fn virustest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let Some(matching) = keys(c, call, 0) else { return };
-    emit(c, call, Test::VirusTest { matching });
+    emit(c, call, Test::Virus { matching });
 }
 
 pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
