@@ -104,6 +104,17 @@ pub enum Read {
 pub enum Effect {
     /// A site or bundled routine (`$[image,routine,argument]`).
     Routine(Routine),
+    /// A MeterMaid routine at a server that is not the site's (Sieve `metermaid :host`).
+    MeterMaidAt {
+        /// The routine of `check_metermaid.so`.
+        routine: Routine,
+        /// The host, with a port behind a colon or not; `None` for the site's.
+        host: Option<String>,
+        /// The port; `None` for the usual one.
+        port: Option<u64>,
+        /// The secret; `None` for the site's.
+        secret: Option<String>,
+    },
     /// The next number of a sequence file (`$#file|radix|width|mod#`), not yet formatted.
     Sequence {
         /// The file.
@@ -150,6 +161,16 @@ impl fmt::Display for Ask {
             Ask::Read(Read::Mailbox { name }) => write!(f, "does mailbox {name} exist?"),
             Ask::Read(Read::Routine(r)) | Ask::Effect(Effect::Routine(r)) => {
                 write!(f, "{},{},{}", r.image, r.routine, r.argument)
+            }
+            Ask::Effect(Effect::MeterMaidAt { routine: r, host, .. }) => {
+                write!(
+                    f,
+                    "{},{},{} at {}",
+                    r.image,
+                    r.routine,
+                    r.argument,
+                    host.as_deref().unwrap_or("the site's server")
+                )
             }
             Ask::Effect(Effect::Sequence { file }) => write!(f, "next number of {file}"),
             Ask::Read(Read::SpecialUse { mailbox: None, flag }) => write!(f, "which mailbox is {flag}?"),

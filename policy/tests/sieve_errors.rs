@@ -219,6 +219,16 @@ fn mistakes() {
         ),
         ("unknown product actions", "warn \"x\";", &["S101 1:1"]),
         (
+            "memcache",
+            "memcache \"k\"; memcache :fetch :store \"k\"; memcache :store \"k\"; memcache :test \"k\" \"5\"; memcache :fetch :timeout 5 \"k\";",
+            &["S106 1:1", "S105 1:31", "S107 1:43", "S129 1:83", "S105 1:104"],
+        ),
+        (
+            "metermaid",
+            "metermaid :throttle \"k\"; metermaid :append :table \"t\" \"k\" \"v\";",
+            &["S106 1:1", "S104 1:36"],
+        ),
+        (
             "ihave must be constant",
             "require [\"ihave\",\"variables\"]; if ihave \"${x}\" { keep; }",
             &["S122 1:41"],

@@ -939,6 +939,60 @@ fn notifications_lists_and_stores() {
 }
 
 #[test]
+fn shared_counters() {
+    check(
+        PLAIN,
+        &[
+            (
+                "fetch",
+                r#"if memcache :fetch :tableprefix "p:" "k" { fileinto "${0}"; }"#,
+                "value",
+            ),
+            (
+                "nothing to fetch",
+                r#"if memcache :fetch "k" { discard; }"#,
+                "(keep)",
+            ),
+            (
+                "throttle",
+                r#"if memcache :throttle :penalize "k" 10 60 { discard; }"#,
+                "discard",
+            ),
+            (
+                "as an action",
+                r#"memcache :store :timeout 60 :host ["h1","h2:1"] "k" "v"; keep;"#,
+                "keep",
+            ),
+            (
+                "store",
+                r#"if memcache :store :timeout 60 :host ["h1","h2:1"] "k" "v" { discard; }"#,
+                "discard",
+            ),
+            (
+                "metermaid",
+                r#"if metermaid :adjust_and_test :table "t" "k" "-5" ">=5" { discard; }"#,
+                "discard",
+            ),
+            (
+                "another server",
+                r#"if metermaid :query :host "h" :port 7 :table "t" "k" { discard; }"#,
+                "discard",
+            ),
+            (
+                "a comma would split",
+                r#"if memcache :fetch "p:k,x" { discard; }"#,
+                "(keep)",
+            ),
+            (
+                "a bad delta at run time",
+                r#"set "d" "x"; memcache :adjust "k" "${d}";"#,
+                "error: \"x\" is no delta: write a number, as in 5, \"+5\" or \"-5\"",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn what_is_remembered() {
     let of = |script: &str| {
         let outcome = run(

@@ -73,6 +73,8 @@ pub const PRIVATE: &[&str] = &[
     "transactionlog",
     "adjustcounter",
     "refuse",
+    "memcache",
+    "metermaid",
 ];
 
 /// Capabilities that change how strings are read; `ihave` cannot switch them on in mid-script.

@@ -72,6 +72,15 @@ impl Compiler<'_, '_> {
         let before = self.session.diagnostics.len();
         if !self.required.has_any(form.capability) {
             self.missing_capability(form.name, form.capability, name.span);
+        } else if form.capability.is_empty() && self.session.options.forbidden.iter().any(|f| f == form.name)
+        {
+            let message = format!("`{}` is not offered here", form.name);
+            self.error(
+                "S114",
+                name.span,
+                message,
+                "remove it, or ask for it to be switched on",
+            );
         }
         let (tags, positional) = self.split_arguments(form, name, arguments);
         let params = self.positional(form, name, positional, span);

@@ -149,6 +149,7 @@ impl Frame {
                     "notify_method_capability",
                 )
             }
+            Test::Callout(callout) => return self.callout(cx, callout, span, answers),
             Test::Exists { names, mime } => {
                 let found = self.exists(cx, names, mime.as_ref(), span)?;
                 return Ok(say(cx, span, "exists", found));

@@ -231,6 +231,39 @@ const CAPTURE: &[Tag] = &[
     of("format", "message", None, &[]),
     of("format", "journal", None, &[]),
 ];
+const OPERATION: &[Tag] = &[
+    of("operation", "store", None, &[]),
+    of("operation", "fetch", None, &[]),
+    of("operation", "remove", None, &[]),
+    of("operation", "adjust", None, &[]),
+    of("operation", "test", None, &[]),
+    of("operation", "adjust_and_test", None, &[]),
+    of("operation", "throttle", None, &[]),
+    of("operation", "greylisting", None, &[]),
+];
+const MEMCACHE: &[Tag] = &[
+    of("operation", "add", None, &[]),
+    of("operation", "replace", None, &[]),
+    of("operation", "append", None, &[]),
+    of("operation", "prepend", None, &[]),
+    t("host", Some(Strings), &[]),
+    t("tableprefix", Some(Text), &[]),
+    t("timeout", Some(Number), &[]),
+    t("penalize", None, &[]),
+];
+const METERMAID: &[Tag] = &[
+    of("operation", "query", None, &[]),
+    of("server", "host", Some(Text), &[]),
+    of("server", "server", Some(Text), &[]),
+    t("port", Some(Number), &[]),
+    t("secret", Some(Text), &[]),
+    t("table", Some(Text), &[]),
+];
+const KEYED: &[Param] = &[
+    p("key", Text),
+    optional("first value", Numeric),
+    optional("second value", Numeric),
+];
 const LOOP_NAME: &[Tag] = &[t("name", Some(Text), &[])];
 
 macro_rules! form {
@@ -295,6 +328,10 @@ pub(super) static FORMS: &[Form] = &[
     form!(Action "setmtpriority" &[], &[], &[p("priority", Numeric)], lower::private::setmtpriority),
     form!(Action "transactionlog" &[], &[], &[p("text", Text)], lower::private::transactionlog),
     form!(Action "adjustcounter" &[], &[], &[p("counter", Number), p("change", Numeric)], lower::private::adjustcounter),
+    form!(Action "memcache" &[], &[OPERATION, MEMCACHE], KEYED, lower::callout::action),
+    form!(Action "metermaid" &[], &[OPERATION, METERMAID], KEYED, lower::callout::action),
+    form!(Test "memcache" &[], &[OPERATION, MEMCACHE], KEYED, lower::callout::test),
+    form!(Test "metermaid" &[], &[OPERATION, METERMAID], KEYED, lower::callout::test),
     form!(Action "refuse" &[], &[], &[p("reason", Text)], lower::private::refuse),
     // Tests. Those that combine tests are lowered by the compiler itself.
     form!(Test "true" &[], &[], &[], lower::nothing),

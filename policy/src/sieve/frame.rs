@@ -7,6 +7,7 @@ use grammar::Span;
 use super::outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict};
 use super::program::{Include, Op, Piece, Slot, Str};
 use super::request::Request;
+use super::spam::Spam;
 use crate::ask::{Answer, Ask};
 use crate::machine::{Context, Outcome, Resume, RunError, Transfer};
 use crate::message::mime::Part;
@@ -102,6 +103,8 @@ pub(crate) struct Frame {
     pub(super) seen: Vec<Seen>,
     pub(super) remember: Vec<Remember>,
     pub(super) tags: Vec<String>,
+    pub(super) spam: Spam,
+    pub(super) virus: Option<u8>,
 }
 
 enum Flow {
@@ -137,6 +140,8 @@ impl Frame {
             seen: Vec::new(),
             remember: Vec::new(),
             tags: Vec::new(),
+            spam: request.spam.clone(),
+            virus: request.virus,
             request,
         }
     }
@@ -330,7 +335,7 @@ impl Frame {
             self.headers = self.request.headers.clone();
             self.message = Arc::clone(&self.request.message);
             self.cancelled = false;
-            self.request.spam = self.request.spam.clone();
+            (self.spam, self.virus) = (self.request.spam.clone(), self.request.virus);
         }
         if !self.cancelled {
             let flags = self.flags.clone();
@@ -355,8 +360,8 @@ impl Frame {
             headers: self.headers.clone(),
             message: Arc::clone(&self.message),
             remember: std::mem::take(&mut self.remember),
-            spam: self.request.spam.clone(),
-            virus: self.request.virus,
+            spam: self.spam.clone(),
+            virus: self.virus,
             last_verdict: explicit.or(self.request.last_verdict),
         };
         Transfer::Done(Outcome::Sieve(Box::new(outcome)))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::program::{Act, Matching, Op, Piece, Program, Script, Slot, Str, Target, Test};
+use super::program::{Act, Callout, Matching, Op, Piece, Program, Script, Slot, Str, Target, Test};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,6 +110,7 @@ impl Names<'_> {
                     self.matching(matching)
                 )
             }
+            Test::Callout(callout) => callout_text(callout, &self.string(&callout.key)),
             Test::Exists { names, .. } => format!("exists {}", self.list(names)),
             Test::Size { over, limit } => format!("size {} {limit}", if *over { "over" } else { "under" }),
             Test::String { sources, matching } => {
@@ -174,6 +175,7 @@ impl Names<'_> {
                 Target::Address(to) => format!("redirect {}", self.string(to)),
                 Target::List(list) => format!("redirect list {}", self.string(list)),
             },
+            Act::Callout(callout) => callout_text(callout, &self.string(&callout.key)),
             Act::Discard => "discard".to_owned(),
             Act::Reject { reason, extended } => {
                 format!(
@@ -207,6 +209,11 @@ impl Names<'_> {
             }
         }
     }
+}
+
+fn callout_text(callout: &Callout, key: &str) -> String {
+    let name = if callout.memcache { "memcache" } else { "metermaid" };
+    format!("{name} {} {key}", callout.operation)
 }
 
 #[cfg(test)]

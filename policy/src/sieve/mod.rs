@@ -14,6 +14,7 @@
 //! [`MAX_FLAGS`], [`MAX_LIST_LOOKUPS`], and those of [`grammar::sieve`] and [`crate::message::mime`].
 
 mod blocks;
+mod callout;
 mod capability;
 mod check;
 mod compare;

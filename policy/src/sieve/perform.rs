@@ -51,6 +51,7 @@ impl Frame {
                 self.fileinto(cx, action, by, flags.is_some(), span, answers)
             }
             Act::Redirect(redirect) => self.redirect(cx, redirect, span, answers),
+            Act::Callout(callout) => self.callout(cx, callout, span, answers).map(|_| ()),
             Act::Discard => {
                 self.cancelled = true;
                 if !self.actions.iter().any(|p| p.action == Action::Discard) {

@@ -172,6 +172,7 @@ pub(super) enum Transform {
 
 #[derive(Debug)]
 pub(super) enum Test {
+    Callout(Callout),
     Header {
         names: Vec<Str>,
         matching: Matching,
@@ -360,6 +361,7 @@ pub(super) enum Period {
 
 #[derive(Debug)]
 pub(super) enum Act {
+    Callout(Callout),
     Keep {
         flags: Option<Vec<Str>>,
     },
@@ -435,6 +437,30 @@ pub(super) enum Act {
         strings: Vec<Str>,
         number: Option<u64>,
     },
+}
+
+/// A call of memcache or MeterMaid.
+#[derive(Debug)]
+pub(super) struct Callout {
+    pub memcache: bool,
+    pub operation: &'static str,
+    pub server: Server,
+    /// What is put before a memcache key, or the MeterMaid table.
+    pub prefix: Option<Str>,
+    pub key: Str,
+    pub rest: Vec<Str>,
+    pub timeout: Option<u64>,
+    pub penalize: bool,
+    /// Whether `${0}` becomes the value.
+    pub captures: bool,
+}
+
+/// Where to call; empty for the site's server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub hosts: Vec<Str>,
+    pub port: Option<u64>,
+    pub secret: Option<Str>,
 }
 
 /// The product's own actions.

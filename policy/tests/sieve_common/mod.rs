@@ -7,7 +7,7 @@ use std::sync::Arc;
 use grammar::Sources;
 use policy::message::{HeaderView, Message};
 use policy::sieve::{Action, Envelope, Library, Options, Place, Request, SieveOutcome, compile};
-use policy::{Answer, Ask, Facts, Limits, Machine, Outcome, Read, Step};
+use policy::{Answer, Ask, Effect, Facts, Limits, Machine, Outcome, Read, Step};
 
 /// 2026-03-15 10:00:00 UTC.
 pub const NOW: i64 = 1_773_568_800;
@@ -121,6 +121,18 @@ fn answer(ask: &Ask) -> Answer {
             Answer::Found("a@x.example\nb@x.example".into())
         }
         Ask::Read(Read::Duplicate { id, .. }) => yes(id == "seen"),
+        Ask::Read(Read::Routine(r)) | Ask::Effect(Effect::Routine(r)) => {
+            match format!("{},{},{}", r.image, r.routine, r.argument).as_str() {
+                "check_memcache.so,fetch,,,p:k" => Answer::Found("value".into()),
+                "check_memcache.so,throttle,32,,k,10,60" => Answer::Found(String::new()),
+                "check_memcache.so,store,,h1;h2:1,k,v,60" => Answer::Found(String::new()),
+                "check_metermaid.so,adjust_and_test,t,k,-5,>=5" => Answer::Found(String::new()),
+                _ => Answer::NotFound,
+            }
+        }
+        Ask::Effect(Effect::MeterMaidAt { host, port, .. }) => {
+            yes(host.as_deref() == Some("h") && *port == Some(7))
+        }
         _ => Answer::NotFound,
     }
 }

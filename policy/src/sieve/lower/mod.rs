@@ -1,6 +1,7 @@
 //! From a checked command or test to instructions; what each argument means is decided here.
 
 pub(super) mod action;
+pub(super) mod callout;
 pub(super) mod control;
 pub(super) mod edit;
 pub(super) mod private;
