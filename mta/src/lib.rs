@@ -3,12 +3,24 @@
 //! This crate alone opens sockets and files other than the spool's. It never parses a template and never
 //! decides by itself: it builds probes, asks the policy program, and does what the answer says.
 
+pub mod access;
+pub mod callout;
+pub mod configuration;
+pub mod control;
 pub mod directory;
 pub mod dns;
 pub mod dsn;
+pub mod evaluate;
+pub mod explain;
+pub mod journal;
 pub mod log;
 pub mod memcache_url;
 pub mod metermaid;
+pub mod notice;
+pub mod queue;
 pub mod sasl;
+pub mod server;
 pub mod smtp;
 pub mod tls;
+pub mod transaction;
+pub mod up;

@@ -7,15 +7,19 @@
 //! The crate never learns what SMTP is: it sees probes, addresses, messages and facts.
 
 pub mod address;
+pub mod alias;
 pub mod ask;
+pub mod channel;
 pub mod machine;
 pub mod mapping;
 pub mod message;
+pub mod options;
 pub mod pattern;
 pub mod pattern_set;
 pub mod program;
 pub mod rewrite;
 pub mod sieve;
+pub mod site;
 pub mod trace;
 
 pub use ask::{Answer, Ask, Effect, Read};

@@ -6,8 +6,24 @@
 //! [`Disk::sync_dir`] of its directory. A failed sync says nothing about what is on the disk: never
 //! sync the same file again after it.
 
+mod real;
+pub mod sim;
+
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use real::RealDisk;
+
+/// Holds a lock file until it is dropped; see [`Disk::lock`].
+pub type DiskLock = Box<dyn Send + Sync>;
+
+/// The error means that there is no room (or no quota) for more bytes.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
 
 /// A file open for appending.
 pub trait DiskFile: Send {
@@ -35,8 +51,12 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and its parents.
+    /// Creates a directory and its parents where they are missing. Their names are durable on return, and so is
+    /// the name of `dir` if it was there before: whoever made it may have died before syncing it.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file `path`, made if missing, for as long as the result lives. Another holder, in this
+    /// process or any other: [`io::ErrorKind::WouldBlock`]. The lock of a dead process is free.
+    fn lock(&self, path: &Path) -> io::Result<DiskLock>;
 }

@@ -6,4 +6,5 @@
 
 pub mod disk;
 pub mod envelope;
+pub mod maildir;
 pub mod spool;

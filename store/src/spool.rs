@@ -5,6 +5,8 @@
 //! before. Many commits share one sync. After a crash, entries whose commit resolved are all there;
 //! entries whose commit did not resolve are there whole or not at all.
 
+pub mod log;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,9 +41,22 @@ pub enum SpoolError {
     /// Stored data does not read back as written.
     #[error("the queue is damaged: {0}")]
     Corrupt(String),
+    /// The spool cannot be opened: another server has it, or it is of another version.
+    #[error("the queue cannot be opened: {0}")]
+    Unusable(String),
     /// The spool has been closed.
     #[error("the queue is closed")]
     Closed,
+}
+
+impl From<std::io::Error> for SpoolError {
+    fn from(error: std::io::Error) -> Self {
+        if crate::disk::is_full(&error) {
+            Self::Full
+        } else {
+            Self::Io(Arc::new(error))
+        }
+    }
 }
 
 /// One destination channel's share of a message.

@@ -1,2 +1,5 @@
 //! The `imsimta` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    cli::main(cli::Program::Imsimta)
+}

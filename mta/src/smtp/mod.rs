@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod command;
+pub mod listener;
 pub mod protocol;
+pub mod session;
 pub mod wire;

@@ -26,7 +26,7 @@ use grammar::mapping::{Case, Control, SequenceFormat};
 use crate::pattern_set::PatternSet;
 use crate::program::TableId;
 
-pub use compile::compile;
+pub use compile::{compile, nearest};
 pub(crate) use frame::Frame;
 
 /// A set of one-character flags, printable ASCII.

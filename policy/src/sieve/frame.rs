@@ -261,7 +261,9 @@ impl Frame {
             ));
         }
         let outer = self.part();
-        let (next, end) = match outer.and_then(|at| tree.parts.get(at).map(|p| (at + 1, p.end))) {
+        // A loop within a loop goes below the current part; an included script's part is its message.
+        let skip = usize::from(self.looping());
+        let (next, end) = match outer.and_then(|at| tree.parts.get(at).map(|p| (at + skip, p.end))) {
             Some(below) => below,
             None => (0, tree.parts.len()),
         };

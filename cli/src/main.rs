@@ -1,2 +1,0 @@
-//! The `sluice` command.
-fn main() {}

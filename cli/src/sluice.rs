@@ -1,0 +1,78 @@
+//! `sluice`: its subcommands, read by clap in the Unix manner.
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::console::Console;
+use crate::{Exit, Failure, imsimta};
+
+/// One subcommand.
+pub struct Subcommand {
+    /// The word that calls it.
+    pub name: &'static str,
+    /// What it does, one line.
+    pub about: &'static str,
+    /// Adds its arguments.
+    pub define: fn(clap::Command) -> clap::Command,
+    /// Does it.
+    pub run: fn(&ArgMatches, &mut Console<'_>) -> Result<Exit, Failure>,
+}
+
+/// The subcommands, in the order of the help. A new one is a new line here.
+pub const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
+    name: "imsimta",
+    about: "Run a command of imsimta: `sluice imsimta test -match`",
+    define: |command| {
+        command.disable_help_flag(true).arg(
+            Arg::new("arguments")
+                .action(ArgAction::Append)
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .help("The command and its arguments"),
+        )
+    },
+    run: |matches, console| {
+        let args = matches.get_many::<String>("arguments").unwrap_or_default();
+        imsimta::run(&args.cloned().collect::<Vec<_>>(), console)
+    },
+}];
+
+/// Runs the subcommand that the arguments name.
+pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let mut command = clap::Command::new("sluice")
+        .about("A mail server whose heart is policy")
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(
+            "Exit codes: 0 done; 1 the answer is no, or it failed; 2 wrong command line;\n\
+             3 the configuration does not load.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true);
+    for subcommand in SUBCOMMANDS {
+        let define = clap::Command::new(subcommand.name).about(subcommand.about);
+        command = command.subcommand((subcommand.define)(define));
+    }
+    let words = std::iter::once("sluice").chain(args.iter().map(String::as_str));
+    let matches = match command.try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let text = error.render().to_string();
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                console.out.write_all(text.as_bytes())?;
+                return Ok(Exit::Ok);
+            }
+            console.err.write_all(text.as_bytes())?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let called = matches.subcommand().and_then(|(name, matches)| {
+        let found = SUBCOMMANDS.iter().find(|s| s.name == name)?;
+        Some((found, matches))
+    });
+    match called {
+        Some((subcommand, matches)) => (subcommand.run)(matches, console),
+        None => Ok(Exit::Usage),
+    }
+}

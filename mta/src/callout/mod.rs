@@ -1,0 +1,151 @@
+//! Answers what policy asks of the outside.
+//!
+//! [`Callouts`] is what an evaluation is given: live drivers, canned answers (replay, tests), or drivers
+//! for questions that change nothing (`sluice explain`). A question that nothing here can answer is
+//! answered "not configured", which fails the entry that asked.
+
+pub mod sequence;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use policy::ask::Routine;
+use policy::site::Site;
+use policy::{Answer, Ask, Effect, Read};
+
+use crate::directory::Directory;
+use crate::metermaid::Outcome;
+use crate::metermaid::conn_throttle::ConnThrottle;
+
+/// Addresses that `conn_throttle.so` remembers; the least recently seen gives way.
+const THROTTLED_ADDRESSES: usize = 100_000;
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub enum Callouts {
+    /// The drivers of the running server.
+    Live(Arc<Drivers>),
+    /// The drivers, for questions that change nothing; effects fail.
+    ReadOnly(Arc<Drivers>),
+    /// Answers by the text of the question; a question that is not there fails.
+    Canned(Arc<HashMap<String, Answer>>),
+    /// Nobody: every question fails.
+    Nobody,
+}
+
+/// The drivers and what they share.
+#[derive(Debug)]
+pub struct Drivers {
+    directory: Arc<ArcSwap<Directory>>,
+    throttle: Mutex<ConnThrottle>,
+    started: Instant,
+    /// Sequence files must lie below this folder.
+    sequence_folder: PathBuf,
+}
+
+impl Drivers {
+    /// Drivers over a directory; sequence files lie below `sequence_folder`, or are named by full path.
+    pub fn new(directory: Arc<ArcSwap<Directory>>, sequence_folder: PathBuf) -> Self {
+        let throttle = Mutex::new(ConnThrottle::new(THROTTLED_ADDRESSES));
+        Drivers { directory, throttle, started: Instant::now(), sequence_folder }
+    }
+
+    /// The directory in force.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    fn read(&self, read: &Read, site: &Site) -> Answer {
+        match read {
+            Read::General { key } => match site.general.get(&key.to_lowercase()) {
+                Some(value) => Answer::Found(value.clone()),
+                None => Answer::NotFound,
+            },
+            Read::DomainIsLocal { domain } => match self.directory.load().is_local_domain(domain) {
+                true => Answer::Found(String::new()),
+                false => Answer::NotFound,
+            },
+            Read::Alias { address } => match self.directory.load().find(address) {
+                Some((user, sub)) => Answer::Found(crate::directory::delivery_address(&user.uid, sub)),
+                None => Answer::NotFound,
+            },
+            Read::DomainAttribute { domain, attribute } => {
+                let known = self.directory.load().is_local_domain(domain);
+                match attribute.as_str() {
+                    "_domain_name_" | "_canonical_name_" if known => Answer::Found(domain.to_lowercase()),
+                    _ if !known => Answer::NotFound,
+                    _ => Answer::NotConfigured("the embedded directory has no domain attributes".into()),
+                }
+            }
+            Read::Url { url } => match url.strip_prefix("data:,") {
+                Some(text) => Answer::Found(text.to_string()),
+                None => Answer::NotConfigured(format!("no driver for {url}")),
+            },
+            Read::Routine(routine) => not_configured(routine),
+            Read::Mailbox { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
+        }
+    }
+
+    async fn effect(&self, effect: &Effect) -> Answer {
+        match effect {
+            Effect::Routine(routine) if routine.image == "conn_throttle.so" => {
+                let now = self.started.elapsed().as_millis() as u64;
+                let call = format!("{},{}", routine.routine, routine.argument);
+                let outcome = match self.throttle.lock() {
+                    Ok(mut throttle) => throttle.run(&call, now),
+                    Err(_) => Outcome::Error("the throttle table is out of order".into()),
+                };
+                match outcome {
+                    Outcome::Success(text) => Answer::Found(text.unwrap_or_default()),
+                    Outcome::Fail => Answer::NotFound,
+                    Outcome::Error(why) => Answer::NotConfigured(why),
+                }
+            }
+            Effect::Routine(routine) => not_configured(routine),
+            Effect::Sequence { file } => {
+                let path = self.sequence_folder.join(file);
+                let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
+                match done {
+                    Ok(Ok(number)) => Answer::Found(number.to_string()),
+                    Ok(Err(error)) => Answer::NotConfigured(error.to_string()),
+                    Err(_) => Answer::Temporary("the sequence file could not be read".into()),
+                }
+            }
+            Effect::Duplicate { .. } => Answer::NotFound,
+        }
+    }
+}
+
+fn not_configured(routine: &Routine) -> Answer {
+    Answer::NotConfigured(format!("routine {} of {} is not configured", routine.routine, routine.image))
+}
+
+impl Callouts {
+    /// Answers questions, in their order.
+    pub async fn perform(&self, asks: &[Ask], site: &Site) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in asks {
+            answers.push(match (self, ask) {
+                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => drivers.read(read, site),
+                (Callouts::Live(drivers), Ask::Effect(effect)) => drivers.effect(effect).await,
+                (Callouts::ReadOnly(_), Ask::Effect(_)) => {
+                    Answer::NotConfigured("not performed: it would change something".into())
+                }
+                (Callouts::Canned(canned), ask) => canned.get(&ask.to_string()).cloned().unwrap_or(Answer::NotFound),
+                (Callouts::Nobody, _) => Answer::NotConfigured("callouts are off".into()),
+            });
+        }
+        answers
+    }
+
+    /// The directory, where there is one.
+    pub fn directory(&self) -> Option<Arc<Directory>> {
+        match self {
+            Callouts::Live(drivers) | Callouts::ReadOnly(drivers) => Some(drivers.directory()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The configuration in force: the loaded site and what the transfer agent derives from it.
+//!
+//! [`read`] finds the texts of a site folder and hands them to [`policy::site::load`]; the server and every
+//! tool read a site through it. A server holds one [`Configuration`] and swaps it as a whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use grammar::{Diagnostic, Sources, Span};
+use policy::site::{LoadError, Site, Texts};
+
+use crate::log::options::LogOptions;
+
+/// Names of the parts of a site folder.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The site folder.
+    pub root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a site folder.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Layout { root: root.into() }
+    }
+
+    /// Configuration texts.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config")
+    }
+
+    /// The user file.
+    pub fn users(&self) -> PathBuf {
+        self.config().join("users")
+    }
+
+    /// The spool.
+    pub fn queue(&self) -> PathBuf {
+        self.root.join("queue")
+    }
+
+    /// Logs.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Maildirs, one folder a user.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// Certificate and key.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// The control socket; readable by its owner only.
+    pub fn control(&self) -> PathBuf {
+        self.root.join("run").join("control")
+    }
+
+    /// Addresses that the running server listens on, one a line: service, address.
+    pub fn listening(&self) -> PathBuf {
+        self.root.join("run").join("listening")
+    }
+
+    /// The compiled configuration that `imsimta cnbuild` writes.
+    pub fn image(&self) -> PathBuf {
+        self.config().join("config_data")
+    }
+}
+
+/// A site and what is derived from it.
+#[derive(Debug)]
+pub struct Configuration {
+    /// The loaded site.
+    pub site: Arc<Site>,
+    /// What its LOG_* options ask for.
+    pub log: LogOptions,
+}
+
+/// Reads the configuration texts of a site folder.
+pub fn texts(layout: &Layout) -> Texts {
+    let dir = layout.config();
+    let read = |name: &str| {
+        let path = dir.join(name);
+        let text = std::fs::read(&path).ok()?;
+        let shown = shown_name(&path);
+        Some((shown, String::from_utf8_lossy(&text).into_owned()))
+    };
+    let mut texts = Texts {
+        imta: read("imta.cnf"),
+        mappings: read("mappings"),
+        options: read("option.dat"),
+        aliases: read("aliases"),
+        dispatcher: read("dispatcher.cnf"),
+        general: read("general.txt"),
+        filter: read("imta.filter"),
+        ..Texts::default()
+    };
+    if let Some((_, conf)) = read("msg.conf") {
+        for (key, value) in conf.lines().filter_map(|l| l.split_once('=')) {
+            let value = value.trim().trim_matches('"').to_string();
+            match key.trim().to_ascii_lowercase().as_str() {
+                "local.hostname" => texts.host = Some(value),
+                "service.defaultdomain" => texts.default_domain = Some(value),
+                _ => {}
+            }
+        }
+    }
+    texts
+}
+
+/// A path as messages show it: relative to the working directory where that is shorter.
+fn shown_name(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|h| path.strip_prefix(h).ok().map(Path::to_path_buf));
+    short.unwrap_or_else(|| path.to_path_buf()).display().to_string()
+}
+
+/// Reads an included file: a full path, or `IMTA_TABLE:name` for one of the configuration folder.
+pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
+    let path = match name.split_once(':') {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => layout.config().join(rest),
+        _ => PathBuf::from(name),
+    };
+    if !path.is_absolute() && !path.starts_with(layout.config()) {
+        return Err("the path must be absolute, or begin with `IMTA_TABLE:`".to_string());
+    }
+    let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())
+}
+
+/// Loads the configuration of a site folder, or says all that is wrong with it.
+pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
+    load(layout, &texts(layout))
+}
+
+/// Loads given texts as the configuration of a site folder.
+pub fn load(layout: &Layout, texts: &Texts) -> Result<Configuration, LoadError> {
+    let reader = |name: &str| include(layout, name);
+    let site = policy::site::load(texts, &reader)?;
+    match LogOptions::from_options(|name| site.options.get(name)) {
+        Ok(log) => Ok(Configuration { site: Arc::new(site), log }),
+        Err(error) => {
+            let mut diagnostics = site.diagnostics;
+            let span = site.options.span(error_option(&error.to_string())).unwrap_or_else(|| place(&site.sources));
+            diagnostics.push(Diagnostic::error("O013", span, error.to_string()));
+            Err(LoadError { sources: site.sources, diagnostics })
+        }
+    }
+}
+
+/// The option that an error text names.
+fn error_option(text: &str) -> &str {
+    text.split(|c: char| !c.is_ascii_uppercase() && c != '_').find(|w| w.starts_with("LOG_")).unwrap_or("LOG_FORMAT")
+}
+
+fn place(sources: &Sources) -> Span {
+    let _ = sources;
+    Span::default()
+}

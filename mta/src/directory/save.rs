@@ -1,0 +1,201 @@
+//! The `users` file on disk: reading, and changing it all or nothing.
+//!
+//! A change is written to a new file (mode 0600, the owner of the old one), synced, renamed over the old one,
+//! and the folder synced: a crash leaves the old file or the new one. [`edit`] holds a lock on `users.lock`
+//! from reading to renaming, so two commands never lose each other's change.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use grammar::{Diagnostic, Severity, Sources, Span};
+
+use super::{Directory, DirectoryError, redacted};
+
+/// A directory that was read, with its warnings and the (redacted) text they point into.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The directory.
+    pub directory: Directory,
+    /// What the administrator should know.
+    pub warnings: Vec<Diagnostic>,
+    /// For [`Diagnostic::render`].
+    pub sources: Sources,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("cannot read the users file {}: {error}; create it with the user command", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// It has errors.
+    #[error("the users file {} has {} error(s); the first: {}", path.display(), errors(diagnostics), first(diagnostics))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        diagnostics: Vec<Diagnostic>,
+        /// For [`Diagnostic::render`]; passwords are redacted.
+        sources: Box<Sources>,
+    },
+}
+
+fn errors(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count()
+}
+
+fn first(diagnostics: &[Diagnostic]) -> &str {
+    diagnostics
+        .iter()
+        .find(|d| d.severity == Severity::Error)
+        .map_or("none", |d| &d.message)
+}
+
+/// Why the file cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The old file cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The change is refused.
+    #[error(transparent)]
+    Refused(#[from] DirectoryError),
+    /// The new file cannot be written.
+    #[error("cannot write the users file: {doing} {}: {error}; the old file is unchanged", path.display())]
+    Write {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+/// Reads the file at `path`.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let read_error = |error| LoadError::Read {
+        path: path.to_path_buf(),
+        error,
+    };
+    let text = fs::read_to_string(path).map_err(read_error)?;
+    let mode = fs::metadata(path).map_err(read_error)?.mode();
+    let mut sources = Sources::new();
+    let file = sources.add(path.to_string_lossy(), redacted(&text));
+    match Directory::parse(file, &text) {
+        Ok((directory, mut warnings)) => {
+            if mode & 0o007 != 0 {
+                let message = "everyone on this machine can read the password verifiers in this file";
+                let warning = Diagnostic::warning("U018", Span::new(file, 0, 0), message);
+                warnings.push(warning.help(format!("run `chmod 600 {}`", path.display())));
+            }
+            Ok(Loaded {
+                directory,
+                warnings,
+                sources,
+            })
+        }
+        Err(diagnostics) => Err(LoadError::Invalid {
+            path: path.to_path_buf(),
+            diagnostics,
+            sources: Box::new(sources),
+        }),
+    }
+}
+
+/// Reads the file (an empty directory where there is none), changes it and writes it, under a lock.
+///
+/// Blocks while another process changes the file. Nothing is written where `change` refuses.
+pub fn edit<T>(
+    path: &Path,
+    change: impl FnOnce(&mut Directory) -> Result<T, DirectoryError>,
+) -> Result<T, SaveError> {
+    // Through whichever link: one file, one lock.
+    let path = &resolved(path);
+    let lock_path = beside(path, "users.lock");
+    let locked = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path);
+    let lock = locked.map_err(failed("opening the lock", &lock_path))?;
+    lock.lock().map_err(failed("locking", &lock_path))?;
+    let mut directory = match load(path) {
+        Ok(loaded) => loaded.directory,
+        Err(LoadError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => Directory::new()?,
+        Err(error) => return Err(error.into()),
+    };
+    let result = change(&mut directory)?;
+    directory.save(path)?;
+    Ok(result)
+}
+
+impl Directory {
+    /// Writes the file at `path`, all or nothing, with mode 0600. The owner stays; a new file belongs to the
+    /// owner of its folder, so that a command run by root does not lock the server out.
+    pub fn save(&self, path: &Path) -> Result<(), SaveError> {
+        // A link to the file stays a link.
+        let path = resolved(path);
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|e| failed("naming", &path)(io::Error::other(e)))?;
+        let temporary = beside(&path, &format!(".users.{:016x}.new", u64::from_ne_bytes(random)));
+        let written = self.write(&path, &temporary);
+        if written.is_err() {
+            // What is left of a failed attempt has no further use; the error that counts is the first.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn write(&self, path: &Path, temporary: &Path) -> Result<(), SaveError> {
+        let folder = beside(path, ".");
+        let opened = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(temporary);
+        let mut file = opened.map_err(failed("creating", temporary))?;
+        let owner = fs::metadata(path)
+            .or_else(|_| fs::metadata(&folder))
+            .map_err(failed("reading", path))?;
+        let mine = file.metadata().map_err(failed("reading", temporary))?;
+        if mine.uid() != owner.uid() {
+            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed("giving away", temporary))?;
+        }
+        file.write_all(self.to_text().as_bytes())
+            .map_err(failed("writing", temporary))?;
+        file.sync_all().map_err(failed("syncing", temporary))?;
+        fs::rename(temporary, path).map_err(failed("renaming", temporary))?;
+        File::open(&folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed("syncing", &folder))
+    }
+}
+
+/// The file that a path leads to; the path itself where nothing is there yet.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn beside(path: &Path, name: &str) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.join(name),
+        _ => PathBuf::from(name),
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SaveError {
+    let path = path.to_path_buf();
+    move |error| SaveError::Write { doing, path, error }
+}

@@ -1,0 +1,19 @@
+//! Notices for the operator: what `$<` and `$>` of mapping tables send to syslog.
+
+use std::os::unix::net::UnixDatagram;
+
+/// Facility `user`, severity `notice` (access specification 6.2).
+const PRIORITY: u8 = 13;
+
+/// Sends a text to syslog; without one, to stderr. Control characters become blanks.
+pub fn send(text: &str) {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
+    let line = format!("<{PRIORITY}>sluice: {text}");
+    let sent = UnixDatagram::unbound().and_then(|s| {
+        s.set_nonblocking(true)?;
+        s.send_to(line.as_bytes(), "/dev/log")
+    });
+    if sent.is_err() {
+        eprintln!("notice: {text}");
+    }
+}

@@ -1,0 +1,274 @@
+//! When entries are tried, and how many at once.
+//!
+//! Each channel has host queues. A host queue is served by jobs: one for each [`PER_JOB`] entries that wait,
+//! up to `maxjobs` of the channel over all hosts. A job takes one entry after another of its host queue, so
+//! that an SMTP connection can be used again. What is not ready waits in a heap by time. Memory holds an id
+//! an entry; the entry itself is the spool's.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use store::envelope::Time;
+use store::spool::{Entry, EntryId};
+use tokio::sync::Notify;
+
+/// Entries that wait for a host before a further job is started for it (`threaddepth`).
+pub const PER_JOB: usize = 10;
+
+/// Jobs of a channel that says nothing.
+pub const MAX_JOBS: u32 = 20;
+
+/// Names a host queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostQueue {
+    /// The channel.
+    pub channel: String,
+    /// The host within it.
+    pub host: String,
+}
+
+/// The entries that are ready or wait.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    state: Mutex<State>,
+    /// Something changed that may let a job start.
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: BTreeMap<HostQueue, VecDeque<EntryId>>,
+    delayed: BinaryHeap<Reverse<(Time, EntryId)>>,
+    /// Where a delayed entry will be ready.
+    places: HashMap<EntryId, HostQueue>,
+    /// Jobs that run, by host queue.
+    jobs: HashMap<HostQueue, usize>,
+    /// Jobs that run, by channel.
+    channel_jobs: HashMap<String, usize>,
+    /// Entries that a job has in hand.
+    active: HashSet<EntryId>,
+    /// Channels that an operator stopped.
+    stopped: HashSet<String>,
+    closed: bool,
+}
+
+/// Counts of a host queue, for `qm messages`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ready or in hand.
+    pub active: usize,
+    /// Waiting for their time.
+    pub delayed: usize,
+}
+
+impl Scheduler {
+    /// An empty scheduler.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an entry in; it is ready at `entry.next_attempt`. Held entries are left out.
+    pub fn add(&self, entry: &Entry, now: Time) {
+        if entry.held {
+            return;
+        }
+        self.put(entry.id, HostQueue { channel: entry.channel.clone(), host: entry.host.clone() }, entry.next_attempt, now);
+    }
+
+    /// Takes entries in that are ready at once.
+    pub fn add_ready(&self, id: EntryId, channel: &str, host: &str) {
+        self.put(id, HostQueue { channel: channel.to_string(), host: host.to_string() }, 0, 0);
+    }
+
+    fn put(&self, id: EntryId, queue: HostQueue, at: Time, now: Time) {
+        let mut state = self.state();
+        if at > now {
+            state.places.insert(id, queue);
+            state.delayed.push(Reverse((at, id)));
+        } else {
+            state.ready.entry(queue).or_default().push_back(id);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Makes an entry ready now, ahead of others: released by an operator.
+    pub fn hurry(&self, entry: &Entry) {
+        let mut state = self.state();
+        state.places.remove(&entry.id);
+        if !state.active.contains(&entry.id) {
+            let queue = HostQueue { channel: entry.channel.clone(), host: entry.host.clone() };
+            let ready = state.ready.entry(queue).or_default();
+            ready.retain(|id| *id != entry.id);
+            ready.push_front(entry.id);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Forgets an entry that an operator removed or held. `false`: a job has it in hand.
+    pub fn forget(&self, entry: &Entry) -> bool {
+        let mut state = self.state();
+        if state.active.contains(&entry.id) {
+            return false;
+        }
+        state.places.remove(&entry.id);
+        let queue = HostQueue { channel: entry.channel.clone(), host: entry.host.clone() };
+        if let Some(ready) = state.ready.get_mut(&queue) {
+            ready.retain(|id| *id != entry.id);
+        }
+        true
+    }
+
+    /// Stops or starts the processing of a channel.
+    pub fn set_stopped(&self, channel: &str, stopped: bool) {
+        let mut state = self.state();
+        if stopped {
+            state.stopped.insert(channel.to_string());
+        } else {
+            state.stopped.remove(channel);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Gives out no more work; [`Scheduler::next_job`] then ends.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Whether the scheduler was closed.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Jobs that run now.
+    pub fn running(&self) -> usize {
+        self.state().jobs.values().sum()
+    }
+
+    /// Waits until a job is to be started for a host queue and returns it; `None` after
+    /// [`Scheduler::close`]. `max_jobs` gives the limit of a channel.
+    pub async fn next_job(&self, max_jobs: impl Fn(&str) -> u32, now: impl Fn() -> Time) -> Option<HostQueue> {
+        loop {
+            let wait = {
+                let mut state = self.state();
+                if state.closed {
+                    return None;
+                }
+                let now = now();
+                state.ripen(now);
+                if let Some(queue) = state.startable(&max_jobs) {
+                    *state.jobs.entry(queue.clone()).or_default() += 1;
+                    *state.channel_jobs.entry(queue.channel.clone()).or_default() += 1;
+                    return Some(queue);
+                }
+                match state.delayed.peek() {
+                    Some(Reverse((at, _))) => Duration::from_secs(at.saturating_sub(now).clamp(1, 60) as u64),
+                    None => Duration::from_secs(60),
+                }
+            };
+            let _ = tokio::time::timeout(wait, self.wake.notified()).await;
+        }
+    }
+
+    /// The next entry for a job of a host queue; `None`: the job ends, and is counted out.
+    pub fn take(&self, queue: &HostQueue) -> Option<EntryId> {
+        let mut state = self.state();
+        let stopped = state.closed || state.stopped.contains(&queue.channel);
+        let next = if stopped { None } else { state.ready.get_mut(queue).and_then(VecDeque::pop_front) };
+        match next {
+            Some(id) => {
+                state.active.insert(id);
+                Some(id)
+            }
+            None => {
+                if state.ready.get(queue).is_some_and(VecDeque::is_empty) {
+                    state.ready.remove(queue);
+                }
+                state.end_job(queue);
+                drop(state);
+                self.wake.notify_one();
+                None
+            }
+        }
+    }
+
+    /// A job of a host queue ends although entries may wait.
+    pub fn end_job(&self, queue: &HostQueue) {
+        self.state().end_job(queue);
+        self.wake.notify_one();
+    }
+
+    /// A job is done with an entry; it comes back at `again`, if that is given.
+    pub fn done(&self, id: EntryId, again: Option<(HostQueue, Time)>, now: Time) {
+        self.state().active.remove(&id);
+        if let Some((queue, at)) = again {
+            self.put(id, queue, at, now);
+        }
+    }
+
+    /// Entries by host queue.
+    pub fn counts(&self) -> BTreeMap<HostQueue, Counts> {
+        let state = self.state();
+        let mut counts: BTreeMap<HostQueue, Counts> = BTreeMap::new();
+        for (queue, ready) in &state.ready {
+            counts.entry(queue.clone()).or_default().active += ready.len();
+        }
+        for (queue, jobs) in &state.jobs {
+            counts.entry(queue.clone()).or_default().active += jobs;
+        }
+        for queue in state.places.values() {
+            counts.entry(queue.clone()).or_default().delayed += 1;
+        }
+        counts
+    }
+}
+
+impl State {
+    /// Moves entries whose time has come.
+    fn ripen(&mut self, now: Time) {
+        while let Some(&Reverse((at, id))) = self.delayed.peek() {
+            if at > now {
+                break;
+            }
+            self.delayed.pop();
+            // an entry that was released or removed meanwhile has no place any more
+            if let Some(queue) = self.places.remove(&id) {
+                self.ready.entry(queue).or_default().push_back(id);
+            }
+        }
+    }
+
+    fn startable(&self, max_jobs: &impl Fn(&str) -> u32) -> Option<HostQueue> {
+        let can = |(queue, ready): &(&HostQueue, &VecDeque<EntryId>)| {
+            let jobs = self.jobs.get(*queue).copied().unwrap_or(0);
+            let channel_jobs = self.channel_jobs.get(&queue.channel).copied().unwrap_or(0);
+            !ready.is_empty()
+                && !self.stopped.contains(&queue.channel)
+                && jobs < ready.len().div_ceil(PER_JOB).max(1)
+                && (jobs == 0 || ready.len() > jobs)
+                && channel_jobs < max_jobs(&queue.channel) as usize
+        };
+        self.ready.iter().find(can).map(|(queue, _)| queue.clone())
+    }
+
+    fn end_job(&mut self, queue: &HostQueue) {
+        if let Some(jobs) = self.jobs.get_mut(queue) {
+            *jobs = jobs.saturating_sub(1);
+            if *jobs == 0 {
+                self.jobs.remove(queue);
+            }
+        }
+        if let Some(jobs) = self.channel_jobs.get_mut(&queue.channel) {
+            *jobs = jobs.saturating_sub(1);
+        }
+    }
+}

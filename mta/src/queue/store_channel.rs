@@ -1,0 +1,61 @@
+//! Delivery to the message store: for now a Maildir a user.
+
+use std::sync::Arc;
+
+use store::envelope::Failure;
+use store::maildir::{Maildir, MaildirError};
+use store::spool::Entry;
+
+use super::outcome::Verdict;
+use crate::directory::user::check_uid;
+use crate::server::Server;
+
+/// Delivers to each pending recipient.
+pub async fn deliver(server: &Arc<Server>, entry: &Arc<Entry>, content: &[u8], pending: &[usize]) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(pending.len());
+    for &n in pending {
+        let Some(recipient) = entry.recipients.get(n) else { continue };
+        let local = recipient.address.split('@').next().unwrap_or("");
+        let uid = local.split('+').next().unwrap_or(local).to_string();
+        if check_uid(&uid).is_err() {
+            verdicts.push(Verdict::failed("5.1.1", format!("no such mailbox: {}", recipient.address)));
+            continue;
+        }
+        let path = server.layout.store().join(&uid).join("Maildir");
+        let mut message = format!("Return-Path: <{}>\r\n", entry.envelope.from).into_bytes();
+        message.extend_from_slice(content);
+        let key = format!("{}.{n}", entry.id.0);
+        let (folder, flags) = (recipient.folder.clone(), recipient.flags.clone());
+        // files and their syncs are not for the runtime's threads
+        let done = tokio::task::spawn_blocking(move || {
+            Maildir::open(&path)?.deliver(&key, &message, folder.as_deref(), &flags)
+        })
+        .await;
+        verdicts.push(match done {
+            Ok(Ok(_)) => Verdict::delivered(""),
+            Ok(Err(MaildirError::Full(_))) => Verdict::deferred("4.3.1", "the message store's disk is full".into()),
+            Ok(Err(error)) if is_refusal(&error) => Verdict::failed("5.2.0", error.to_string()),
+            Ok(Err(error)) => Verdict::deferred("4.2.0", error.to_string()),
+            Err(error) => Verdict::deferred("4.3.0", error.to_string()),
+        });
+    }
+    verdicts
+}
+
+/// Whether a later attempt can do no better.
+fn is_refusal(error: &MaildirError) -> bool {
+    matches!(error, MaildirError::Folder { .. })
+}
+
+/// A failure made here.
+impl Verdict {
+    /// Failed for good.
+    pub fn failed(status: &str, diagnostic: String) -> Self {
+        Verdict::Failed(Failure { status: status.into(), diagnostic, ..Failure::default() })
+    }
+
+    /// To be tried again.
+    pub fn deferred(status: &str, diagnostic: String) -> Self {
+        Verdict::Deferred(Failure { status: status.into(), diagnostic, ..Failure::default() })
+    }
+}

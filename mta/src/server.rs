@@ -1,0 +1,325 @@
+//! The running server: what its parts share, how it starts and stops, how its policy is swapped.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use policy::Facts;
+use policy::site::LoadError;
+use store::disk::RealDisk;
+use store::envelope::{Envelope, Time};
+use store::spool::log::{Options as SpoolOptions, Recovery, SegmentSpool};
+use store::spool::{EntryId, Spool, SpoolError};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::access::SessionFacts;
+use crate::callout::{Callouts, Drivers};
+use crate::configuration::{self, Configuration, Layout};
+use crate::directory::{self, Directory};
+use crate::dns::{DnsError, Resolver};
+use crate::evaluate::Evaluator;
+use crate::explain::Ring;
+use crate::journal::Journal;
+use crate::queue::Scheduler;
+use crate::sasl::AuthFailures;
+use crate::transaction::Decider;
+
+/// Password verifications at once: each takes a core for some 20 milliseconds.
+const VERIFICATIONS: usize = 2;
+
+/// Seconds since 1970.
+pub fn now() -> Time {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not load.
+    #[error("the configuration does not load")]
+    Configuration(Box<LoadError>),
+    /// The user file does not load.
+    #[error(transparent)]
+    Directory(#[from] directory::LoadError),
+    /// The queue cannot be opened.
+    #[error("the queue in {path} cannot be opened: {error}")]
+    Spool {
+        /// Its folder.
+        path: String,
+        /// Why.
+        error: SpoolError,
+    },
+    /// A file or folder.
+    #[error("{path}: {error}")]
+    Io {
+        /// What.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A port.
+    #[error("cannot listen on {address}: {error}; another program may use the port")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// An interface address.
+    #[error("{address} is not an IP address to listen on")]
+    Address {
+        /// What was written.
+        address: String,
+    },
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+}
+
+/// Counts since the start, for `sluice status`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Sessions opened.
+    pub sessions: AtomicU64,
+    /// Sessions refused because the service was full.
+    pub full: AtomicU64,
+    /// Messages accepted.
+    pub accepted: AtomicU64,
+    /// Recipients refused.
+    pub refused: AtomicU64,
+    /// Messages that could not be queued.
+    pub queue_errors: AtomicU64,
+}
+
+/// What the parts of a running server share.
+pub struct Server {
+    /// The folders of the site.
+    pub layout: Layout,
+    /// The configuration in force.
+    pub configuration: Arc<ArcSwap<Configuration>>,
+    /// The users in force.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// The callout drivers.
+    pub drivers: Arc<Drivers>,
+    /// The queue on stable storage.
+    pub spool: Arc<dyn Spool>,
+    /// The queue in time.
+    pub scheduler: Arc<Scheduler>,
+    /// The log.
+    pub journal: Journal,
+    /// The last sessions.
+    pub ring: Ring,
+    /// TLS for servers.
+    pub server_tls: ArcSwapOption<rustls::ServerConfig>,
+    /// TLS for clients.
+    pub client_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Failed logins by client address.
+    pub failures: Mutex<AuthFailures>,
+    /// Password verifications at once.
+    pub verifications: Semaphore,
+    /// Counts.
+    pub counters: Counters,
+    /// Becomes true when the server is to stop.
+    pub stopping: watch::Sender<bool>,
+    resolvers: Mutex<HashMap<String, Arc<Resolver>>>,
+}
+
+/// A server that was started.
+pub struct Running {
+    /// Its shared parts.
+    pub server: Arc<Server>,
+    /// Where it listens: service, TLS from the first octet, address.
+    pub listening: Vec<(String, bool, SocketAddr)>,
+    /// What was found in the queue.
+    pub recovery: Recovery,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens everything and starts the listeners and the queue runner.
+    pub async fn start(layout: Layout) -> Result<Running, StartError> {
+        let configuration =
+            configuration::read(&layout).map_err(|e| StartError::Configuration(Box::new(e)))?;
+        let directory = directory::load(&layout.users())?.directory;
+        let io = |path: std::path::PathBuf| move |error| StartError::Io { path: path.display().to_string(), error };
+        for dir in [layout.queue(), layout.log(), layout.store(), layout.root.join("run")] {
+            make_private(&dir).map_err(io(dir.clone()))?;
+        }
+        let path = layout.queue();
+        // opening reads the whole queue: not on the runtime's thread
+        let opened = tokio::task::spawn_blocking(move || {
+            SegmentSpool::open(Arc::new(RealDisk), &path, SpoolOptions::default())
+        })
+        .await
+        .unwrap_or(Err(SpoolError::Closed));
+        let (spool, recovery) = opened
+            .map_err(|error| StartError::Spool { path: layout.queue().display().to_string(), error })?;
+        let spool: Arc<dyn Spool> = Arc::new(spool);
+        let configuration = Arc::new(ArcSwap::from_pointee(configuration));
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
+        let drivers = Arc::new(Drivers::new(Arc::clone(&directory), layout.config()));
+        let journal = Journal::start(
+            &layout.log(),
+            &layout.queue(),
+            Arc::clone(&configuration),
+            Callouts::Live(Arc::clone(&drivers)),
+            Arc::clone(&spool),
+        )
+        .map_err(io(layout.log()))?;
+        let names = tls_names(&configuration.load());
+        let (pair, _) = crate::tls::ensure_self_signed(&names, &layout.tls(), now())?;
+        let (pair, _warnings) = crate::tls::load(&pair.certificate, &pair.key, now())?;
+        let server_tls = ArcSwapOption::from(Some(crate::tls::server_config(pair)?));
+        let client_tls = crate::tls::opportunistic_client().ok();
+        let scheduler = Scheduler::new();
+        for entry in spool.entries() {
+            scheduler.add(&entry, now());
+        }
+        let server = Arc::new(Server {
+            layout,
+            configuration,
+            directory,
+            drivers,
+            spool,
+            scheduler,
+            journal,
+            ring: Ring::default(),
+            server_tls,
+            client_tls,
+            failures: Mutex::new(AuthFailures::default()),
+            verifications: Semaphore::new(VERIFICATIONS),
+            counters: Counters::default(),
+            stopping: watch::Sender::new(false),
+            resolvers: Mutex::default(),
+        });
+        let mut tasks = Vec::new();
+        let listening = crate::smtp::listener::listen(&server, &mut tasks).await?;
+        tasks.push(tokio::spawn(crate::queue::delivery::run(Arc::clone(&server))));
+        tasks.push(crate::control::listen(&server).map_err(io(server.layout.control()))?);
+        Ok(Running { server, listening, recovery, tasks })
+    }
+
+    /// Loads the configuration and the users again and swaps them in; what does not load changes nothing.
+    pub fn reload(&self) -> Result<Arc<Configuration>, ReloadError> {
+        let configuration = configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
+        let directory = directory::load(&self.layout.users())?.directory;
+        self.directory.store(Arc::new(directory));
+        self.configuration.store(Arc::new(configuration));
+        Ok(self.configuration.load_full())
+    }
+
+    /// The live drivers.
+    pub fn callouts(&self) -> Callouts {
+        Callouts::Live(Arc::clone(&self.drivers))
+    }
+
+    /// A decider for mail that the server itself sends.
+    pub fn decider_for(&self, configuration: &Configuration, channel: &str, envelope: &Envelope) -> Decider {
+        let facts = Facts { now: now(), seed: crate::server::seed() };
+        let evaluator = Evaluator::new(Arc::clone(&configuration.site), self.callouts(), facts);
+        let session = SessionFacts { channel: channel.to_string(), submit_type: "MAIL".into(), ..SessionFacts::default() };
+        let mut decider = Decider::new(evaluator, session, false);
+        let mut transaction = crate::transaction::Transaction::default();
+        transaction.envelope.from = envelope.from.clone();
+        decider.transaction = Some(transaction);
+        decider
+    }
+
+    /// Tells log and scheduler of entries that are on stable storage.
+    pub fn queued(&self, entries: &[EntryId], source_channel: &str) {
+        for id in entries {
+            let Some(entry) = self.spool.entry(*id) else { continue };
+            let name = entry.file_name();
+            let said = crate::journal::Said {
+                source_channel,
+                destination_channel: &entry.channel,
+                file_name: &name,
+                size: entry.size,
+                modifiers: &entry.envelope.modifiers,
+                ..Default::default()
+            };
+            for recipient in &entry.recipients {
+                let action = crate::log::record::Action::Enqueue;
+                self.journal.message(action, &entry.envelope, recipient, &said, Some(&entry));
+            }
+            self.scheduler.add(&entry, now());
+        }
+    }
+
+    /// The resolver of a channel: its own name servers, or those of the system.
+    pub fn resolver(&self, nameservers: Option<&str>) -> Arc<Resolver> {
+        let key = nameservers.unwrap_or("").to_string();
+        let mut resolvers = self.resolvers.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let servers: Vec<SocketAddr> = key.split([' ', ',']).filter_map(name_server).collect();
+            match servers.is_empty() {
+                true => Resolver::system().or_else(|_: DnsError| Ok::<_, DnsError>(Resolver::with_servers(&[]))),
+                false => Ok(Resolver::with_servers(&servers)),
+            }
+        };
+        if let Some(resolver) = resolvers.get(&key) {
+            return Arc::clone(resolver);
+        }
+        let resolver = Arc::new(make().unwrap_or_else(|_| Resolver::with_servers(&[])));
+        resolvers.insert(key, Arc::clone(&resolver));
+        resolver
+    }
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration does not load.
+    #[error("the configuration does not load; the running one stays in force")]
+    Configuration(Box<LoadError>),
+    /// The user file does not load.
+    #[error(transparent)]
+    Directory(#[from] directory::LoadError),
+}
+
+impl Running {
+    /// Stops: no new sessions, sessions and deliveries in hand end, the queue is closed.
+    pub async fn stop(self) {
+        self.server.stopping.send_replace(true);
+        self.server.scheduler.close();
+        for task in self.tasks {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(30), task).await;
+        }
+        self.server.journal.flush().await;
+        self.server.spool.close();
+        let _ = std::fs::remove_file(self.server.layout.control());
+        let _ = std::fs::remove_file(self.server.layout.listening());
+    }
+}
+
+/// A random seed for a message.
+pub fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => jiff::Timestamp::now().as_nanosecond() as u64,
+    }
+}
+
+fn name_server(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 53)))
+}
+
+fn tls_names(configuration: &Configuration) -> Vec<String> {
+    let host = configuration.site.host().to_string();
+    if host.is_empty() { vec!["localhost".into()] } else { vec![host, "localhost".into()] }
+}
+
+/// Makes a folder that only its owner may enter.
+pub fn make_private(dir: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let mode = std::fs::metadata(dir)?.permissions().mode();
+    if mode & 0o077 != 0 && dir.file_name().is_some_and(|n| n == "run") {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,638 @@
+//! One SMTP session: the protocol machine's requests are answered by policy, messages are queued.
+//!
+//! The session owns the stream; the protocol machine sees octets only, the [`Decider`] facts only. No input
+//! is read while a decision is pending, so a client that pipelines without end waits.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use policy::Facts;
+use policy::channel::Need;
+use store::envelope::Recipient;
+use store::spool::SpoolError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::access::SessionFacts;
+use crate::evaluate::Evaluator;
+use crate::explain::{RECORDS, Recorded};
+use crate::journal::{Connection as Said, Said as MessageSaid};
+use crate::log::record::{Action, Direction};
+use crate::sasl::{self, Exchange, Step};
+use crate::server::{Server, now, seed};
+use crate::smtp::command::{Hello, Rcpt};
+use crate::smtp::protocol::{CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol};
+use crate::smtp::wire::BodyCounts;
+use crate::transaction::{Admission, Collector, Decider, Enqueue, HeaderFacts, Record, enqueue, unique_id};
+
+/// Longest wait for the next command (COMMAND_RECEIVE_TIME).
+const COMMAND_TIME: Duration = Duration::from_secs(300);
+
+/// Longest wait for more of a message (DATA_RECEIVE_TIME).
+const DATA_TIME: Duration = Duration::from_secs(300);
+
+/// Longest wait for the peer to take a reply (STATUS_TRANSMIT_TIME).
+const REPLY_TIME: Duration = Duration::from_secs(300);
+
+/// Longest TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
+
+/// J entries of one session.
+const MAX_J_ENTRIES: u32 = 10;
+
+/// B entries of one session.
+const MAX_B_ENTRIES: u32 = 10;
+
+/// Message size where the site sets none, in octets.
+const MESSAGE_LIMIT: u64 = 100 << 20;
+
+/// Octets read at once.
+const READ_SIZE: usize = 16 * 1024;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// What a session is with.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Our end.
+    pub server: SocketAddr,
+    /// The client's end.
+    pub client: SocketAddr,
+    /// Source channel of the service.
+    pub channel: String,
+}
+
+struct Session {
+    server: Arc<Server>,
+    protocol: Protocol,
+    decider: Decider,
+    peer: Peer,
+    collector: Option<Collector>,
+    exchange: Option<Exchange>,
+    began: Instant,
+    j_entries: u32,
+    b_entries: u32,
+    transaction_id: String,
+    /// A login is to be answered later than now.
+    log_text: String,
+    tls: bool,
+}
+
+/// Serves a connection to its end. `implicit_tls`: TLS from the first octet.
+pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_tls: bool) {
+    let configuration = server.configuration.load_full();
+    let facts = SessionFacts {
+        server: Some((peer.server.ip().to_canonical(), peer.server.port())),
+        client: Some((peer.client.ip().to_canonical(), peer.client.port())),
+        protocol: "SMTP".into(),
+        submit_type: "MAIL".into(),
+        channel: peer.channel.clone(),
+        ..SessionFacts::default()
+    };
+    let evaluator = Evaluator::new(
+        Arc::clone(&configuration.site),
+        server.callouts(),
+        Facts { now: now(), seed: seed() },
+    );
+    let decider = Decider::new(evaluator, facts, true);
+    let began = Zoned::now().strftime("%d-%b-%Y %H:%M:%S").to_string();
+    let mut session = Session {
+        protocol: Protocol::new(Limits::default(), Features::default()),
+        decider,
+        peer: peer.clone(),
+        collector: None,
+        exchange: None,
+        began: Instant::now(),
+        j_entries: 0,
+        b_entries: 0,
+        transaction_id: String::new(),
+        log_text: String::new(),
+        tls: false,
+        server: Arc::clone(&server),
+    };
+    // small writes are whole replies: they must not wait for the peer's acknowledgement
+    let _ = stream.set_nodelay(true);
+    session.run(stream, implicit_tls).await;
+    let records = session.decider.records.take().unwrap_or_default();
+    server.ring.push(Recorded { began, client: peer.client.to_string(), records });
+}
+
+impl Session {
+    async fn run(&mut self, stream: TcpStream, implicit_tls: bool) {
+        let mut stream: Box<dyn Stream> = Box::new(stream);
+        let client = self.peer.client;
+        self.decider.say(|| format!("* connection from {client}"));
+        if implicit_tls {
+            match self.handshake(stream).await {
+                Some(secure) => stream = secure,
+                None => return,
+            }
+        }
+        let admission = self.decider.connect().await;
+        let transport = self.decider.facts.transport();
+        match admission {
+            Admission::Refused { text, record } => {
+                let line = text.replace('~', "\r\n");
+                self.decider.say(|| format!("S: {line}"));
+                if record {
+                    let said = Said { transport: &transport, diagnostic: &text, application: "SMTP", ..Said::default() };
+                    self.server.journal.connection(Action::Refused, &self.peer.channel, Direction::Inbound, &said);
+                }
+                if !text.is_empty() {
+                    let _ = tokio::time::timeout(REPLY_TIME, stream.write_all(format!("{line}\r\n").as_bytes())).await;
+                }
+                let _ = stream.shutdown().await;
+                return;
+            }
+            Admission::Accepted { log_text } => self.log_text = log_text,
+        }
+        self.log_connection(Action::Opened, "");
+        self.configure_protocol();
+        let host = self.decider.site().host().to_string();
+        let product = format!("(Sluice {})", env!("CARGO_PKG_VERSION"));
+        let product = self.decider.site().options.text("CUSTOM_VERSION_STRING", &product).to_string();
+        self.protocol.greet(Reply::new(220, None, format!("{host} -- Server ESMTP {product}")));
+        let reason = self.serve_commands(&mut stream).await;
+        if self.decider.transaction.is_some() && self.protocol.is_reading_message() {
+            self.log_aborted(&reason);
+        }
+        self.log_connection(Action::Closed, if reason == "client said QUIT" { "" } else { &reason });
+        let _ = stream.shutdown().await;
+    }
+
+    /// Features and limits as the channel in force has them.
+    fn configure_protocol(&mut self) {
+        let features = self.features();
+        *self.protocol.features_mut() = features;
+    }
+
+    fn features(&self) -> Features {
+        let site = self.decider.site();
+        let settings = self.decider.channel().map(|c| c.settings.clone()).unwrap_or_default();
+        let tls_ready = self.server.server_tls.load().is_some();
+        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
+        let auth = match settings.sasl_server {
+            Need::No => Vec::new(),
+            _ => policy.mechanisms().map(str::to_string).collect(),
+        };
+        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
+        let limit = site.options.number("BLOCK_LIMIT", 0).max(0) as u64;
+        let blocks = [settings.source_block_limit.unwrap_or(0), limit].into_iter().filter(|n| *n > 0).min();
+        Features {
+            starttls: settings.tls_server != Need::No && tls_ready && !self.tls,
+            auth,
+            chunking: !settings.no_chunking,
+            etrn: false,
+            no_soliciting: None,
+            size: Some(blocks.map_or(MESSAGE_LIMIT, |b| b.saturating_mul(block))),
+            ..Features::default()
+        }
+    }
+
+    /// Reads, polls and answers until the session ends; says why it ended.
+    async fn serve_commands(&mut self, stream: &mut Box<dyn Stream>) -> String {
+        let mut buffer = vec![0u8; READ_SIZE];
+        let mut stopping = self.server.stopping.subscribe();
+        loop {
+            match self.protocol.poll() {
+                Event::NeedInput => {
+                    if let Err(reason) = self.flush(stream).await {
+                        return reason;
+                    }
+                    let wait = if self.protocol.is_reading_message() { DATA_TIME } else { COMMAND_TIME };
+                    let read = tokio::select! {
+                        read = tokio::time::timeout(wait, stream.read(&mut buffer)) => read,
+                        _ = stopping.wait_for(|s| *s), if !self.protocol.is_reading_message() => {
+                            let host = self.decider.site().host().to_string();
+                            let bye = format!("{host} is shutting down, try again later");
+                            self.protocol.shut_down(&Reply::new(421, (4, 3, 2), bye));
+                            continue;
+                        }
+                    };
+                    match read {
+                        Err(_) => {
+                            self.protocol.shut_down(&Reply::new(421, (4, 4, 2), "timeout waiting for input"));
+                        }
+                        Ok(Ok(0)) => return "connection closed by the client".into(),
+                        Ok(Ok(n)) => self.protocol.input(&buffer[..n]),
+                        Ok(Err(error)) => return error.to_string(),
+                    }
+                }
+                Event::NeedAnswer => return "the protocol waits for an answer that nobody gives".into(),
+                Event::Flush => {
+                    if let Err(reason) = self.flush(stream).await {
+                        return reason;
+                    }
+                }
+                Event::Request(request) => {
+                    let reply = self.request(request).await;
+                    let delay = self.decider.take_delay();
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                    self.decider.say(|| format!("S: {}", reply.summary()));
+                    self.protocol.answer(reply);
+                    self.configure_protocol();
+                }
+                Event::Body(bytes) => {
+                    if let Some(collector) = &mut self.collector {
+                        collector.push(&bytes);
+                    }
+                }
+                Event::Notice(notice) => self.notice(notice),
+                Event::StartTls => {
+                    if let Err(reason) = self.flush(stream).await {
+                        return reason;
+                    }
+                    let plain = std::mem::replace(stream, Box::new(tokio::io::empty()));
+                    match self.handshake(plain).await {
+                        Some(secure) => *stream = secure,
+                        None => return "TLS handshake failed".into(),
+                    }
+                    self.decider.say(|| "* TLS is up".into());
+                    let features = self.features();
+                    self.protocol.tls_established(features);
+                }
+                Event::Close(reason) => {
+                    let _ = self.flush(stream).await;
+                    if reason == CloseReason::Quit {
+                        self.decider.say(|| "C: QUIT".into());
+                    }
+                    return reason.to_string();
+                }
+            }
+            if let Some(records) = &mut self.decider.records
+                && records.len() > RECORDS
+            {
+                // a session without end keeps its beginning; what comes after is not recorded
+                self.decider.records = Some(std::mem::take(records)).map(|mut r| {
+                    r.truncate(RECORDS);
+                    r.push(Record::Said("* more was said; it is not recorded".into()));
+                    r
+                });
+                self.server.ring.push(Recorded {
+                    began: "a long session".into(),
+                    client: self.peer.client.to_string(),
+                    records: self.decider.records.take().unwrap_or_default(),
+                });
+                self.decider.records = None;
+                self.decider.evaluator().record = None;
+            }
+        }
+    }
+
+    async fn flush(&mut self, stream: &mut Box<dyn Stream>) -> Result<(), String> {
+        if !self.protocol.has_output() {
+            return Ok(());
+        }
+        let output = self.protocol.take_output();
+        let write = async {
+            stream.write_all(&output).await?;
+            stream.flush().await
+        };
+        match tokio::time::timeout(REPLY_TIME, write).await {
+            Err(_) => Err("timeout sending a reply".into()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+
+    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
+        let config = self.server.server_tls.load_full()?;
+        let accept = TlsAcceptor::from(config).accept(stream);
+        match tokio::time::timeout(HANDSHAKE_TIME, accept).await {
+            Ok(Ok(secure)) => {
+                let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
+                self.tls = true;
+                self.decider.tls_started(description);
+                Some(Box::new(secure))
+            }
+            _ => None,
+        }
+    }
+
+    async fn request(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Hello { hello, name } => {
+                let esmtp = hello != Hello::Helo;
+                self.decider.say(|| format!("C: {} {name}", if esmtp { "EHLO" } else { "HELO" }));
+                self.decider.reset();
+                self.decider.facts.helo = name;
+                self.decider.facts.esmtp = esmtp;
+                let configuration = self.server.configuration.load_full();
+                self.decider.refresh(&configuration.site);
+                Reply::new(250, None, self.decider.site().host().to_string())
+            }
+            Request::Mail(mail) => {
+                self.decider.say(|| format!("C: MAIL FROM:<{}>", mail.from));
+                let configuration = self.server.configuration.load_full();
+                self.decider.refresh(&configuration.site);
+                self.decider.evaluator().set_facts(Facts { now: now(), seed: seed() });
+                self.transaction_id = unique_id();
+                let reply = self.decider.mail(&mail, now()).await;
+                if !reply.is_positive() {
+                    let recipient = Recipient::default();
+                    self.log_rejection(&mail.from, &recipient, &reply);
+                }
+                reply
+            }
+            Request::Rcpt(rcpt) => self.rcpt(rcpt).await,
+            Request::Data { chunking } => self.data(chunking),
+            Request::Message(counts) => self.message(counts).await,
+            Request::Rset => {
+                self.decider.say(|| "C: RSET".into());
+                self.decider.reset();
+                self.collector = None;
+                Reply::ok()
+            }
+            Request::Vrfy(_) => Reply::cannot_verify(),
+            Request::Expn(_) => Reply::new(502, (5, 7, 1), "EXPN is disabled"),
+            Request::Etrn(_) => Reply::new(459, (4, 5, 0), "ETRN is not offered"),
+            Request::Private { verb, .. } => Reply::new(500, (5, 5, 1), format!("Unknown command \"{verb}\" specified")),
+            Request::Auth { mechanism, initial } => self.auth(&mechanism, initial).await,
+            Request::AuthResponse(line) => self.auth_response(&line).await,
+        }
+    }
+
+    async fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
+        self.decider.say(|| format!("C: RCPT TO:<{}>", rcpt.to));
+        let reply = self.decider.rcpt(&rcpt).await;
+        if !reply.is_positive() {
+            self.server.counters.refused.fetch_add(1, Ordering::Relaxed);
+            let from = self.decider.transaction.as_ref().map(|t| t.envelope.from.clone()).unwrap_or_default();
+            let recipient = Recipient {
+                address: rcpt.to.clone(),
+                original: rcpt.orcpt.clone().unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
+                ..Recipient::default()
+            };
+            self.log_rejection(&from, &recipient, &reply);
+        }
+        reply
+    }
+
+    fn data(&mut self, chunking: bool) -> Reply {
+        let host = self.decider.site().host().to_string();
+        let site = Arc::clone(self.decider.site());
+        let Some(transaction) = &mut self.decider.transaction else { return Reply::local_trouble() };
+        if transaction.recipient_cutoff.is_some_and(|cutoff| transaction.presented > cutoff) {
+            return Reply::new(451, (4, 4, 5), "Error ending envelope - too many recipients presented");
+        }
+        if chunking {
+            transaction.envelope.modifiers.push('C');
+        }
+        let one = match transaction.recipients.as_slice() {
+            [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
+            _ => None,
+        };
+        let limit = if transaction.size_limit > 0 { transaction.size_limit } else { MESSAGE_LIMIT };
+        let facts = &self.decider.facts;
+        let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
+            (false, ..) => "SMTP",
+            (_, false, false) => "ESMTP",
+            (_, true, false) => "ESMTPS",
+            (_, false, true) => "ESMTPA",
+            (_, true, true) => "ESMTPSA",
+        };
+        let header = HeaderFacts {
+            id_domain: site.options.text("ID_DOMAIN", &host).to_string(),
+            host,
+            helo: facts.helo.clone(),
+            client: facts.client.map(|(ip, _)| ip.to_string()).unwrap_or_default(),
+            protocol: protocol.into(),
+            tls: facts.tls.clone().unwrap_or_default(),
+            id: self.transaction_id.clone(),
+            recipient: one,
+        };
+        self.collector = Some(Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit));
+        Reply::start_mail()
+    }
+
+    async fn message(&mut self, counts: BodyCounts) -> Reply {
+        self.decider.say(|| format!("C: (message of {} octets)", counts.octets));
+        let (Some(collector), Some(mut transaction)) = (self.collector.take(), self.decider.transaction.take()) else {
+            return Reply::local_trouble();
+        };
+        let queued = match collector.finish().await {
+            Ok(Ok(collected)) => {
+                let site = Arc::clone(self.decider.site());
+                let to = Enqueue { spool: &*self.server.spool, site: &site, now: now() };
+                enqueue(to, &mut transaction, collected, counts.eight_bit).await
+            }
+            Ok(Err(_)) => {
+                return Reply::new(552, (5, 3, 4), "the message exceeds the size limit computed for this transaction");
+            }
+            Err(error) => Err(error),
+        };
+        match queued {
+            Ok(queued) => {
+                self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                let channel = transaction.envelope.source_channel.clone();
+                self.server.queued(&queued.entries, &channel);
+                Reply::message_ok(&self.transaction_id, self.decider.site().host())
+            }
+            Err(error) => {
+                self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
+                eprintln!("a message could not be queued: {error}");
+                match error {
+                    SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
+                    _ => Reply::new(452, (4, 3, 0), "the message cannot be queued now, try again later"),
+                }
+            }
+        }
+    }
+
+    async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {
+        self.decider.say(|| format!("C: AUTH {mechanism} ..."));
+        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
+        let decoded = initial.as_ref().map(|word| sasl::encoding::decode_initial(word.as_bytes()));
+        let initial = match decoded.transpose() {
+            Ok(initial) => initial,
+            Err(error) => return self.auth_failed(error).await,
+        };
+        let directory = self.server.directory.load_full();
+        let (exchange, step) = Exchange::start(mechanism, initial.as_deref(), directory, &policy);
+        self.exchange = Some(exchange);
+        self.auth_step(step).await
+    }
+
+    async fn auth_response(&mut self, line: &str) -> Reply {
+        let message = match sasl::encoding::decode_response(line.as_bytes()) {
+            Ok(message) => message,
+            Err(error) => return self.auth_failed(error).await,
+        };
+        let Some(exchange) = &mut self.exchange else { return Reply::auth_failed() };
+        let step = exchange.respond(&message);
+        self.auth_step(step).await
+    }
+
+    async fn auth_step(&mut self, step: Step) -> Reply {
+        let step = match step {
+            Step::Verify(verification) => {
+                let Ok(_permit) = self.server.verifications.acquire().await else { return Reply::local_trouble() };
+                match tokio::task::spawn_blocking(move || verification.run()).await {
+                    Ok(step) => step,
+                    Err(_) => return Reply::local_trouble(),
+                }
+            }
+            step => step,
+        };
+        match step {
+            Step::Challenge(octets) => Reply::challenge(sasl::encoding::encode(&octets)),
+            Step::Success { uid, sender_address } => {
+                let mechanism = self.exchange.take().and_then(|e| e.mechanism()).map_or("", |m| m.name());
+                if let Ok(mut failures) = self.server.failures.lock() {
+                    failures.succeeded(self.peer.client.ip());
+                }
+                self.decider.authenticated(uid.clone(), sender_address);
+                let tag = format!("Authentication successful - switched to channel {}", self.decider.facts.channel);
+                self.log_authentication(&tag, &uid, "235 2.7.0");
+                Reply::auth_ok(mechanism)
+            }
+            Step::Failure(error) => self.auth_failed(error).await,
+            Step::Verify(_) => Reply::local_trouble(),
+        }
+    }
+
+    async fn auth_failed(&mut self, error: sasl::SaslError) -> Reply {
+        let login = self.exchange.take().and_then(|e| e.login().map(str::to_string)).unwrap_or_default();
+        let (code, status, text) = error.reply();
+        let status: Vec<u16> = status.split('.').filter_map(|n| n.parse().ok()).collect();
+        let reply = match status[..] {
+            [class, subject, detail] => Reply::new(code, (class as u8, subject, detail), text),
+            _ => Reply::auth_failed(),
+        };
+        if error.is_bad_guess() {
+            let client = self.peer.client.ip();
+            let delay = match self.server.failures.lock() {
+                Ok(mut failures) => failures.failed(client, Instant::now()),
+                Err(_) => Duration::from_secs(10),
+            };
+            tokio::time::sleep(delay).await;
+        }
+        self.log_authentication("Bad username or password", &login, &reply.summary());
+        reply
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::BadCommand { line, reply } => {
+                self.decider.say(|| format!("C: {line}"));
+                self.decider.say(|| format!("S: {}", reply.summary()));
+                if self.b_entries < MAX_B_ENTRIES {
+                    self.b_entries += 1;
+                    let recipient = Recipient { address: line.clone(), original: line, ..Recipient::default() };
+                    self.log_entry(Action::BadCommand, "", &recipient, &reply);
+                }
+            }
+            Notice::SenderRefused { mail, reply } => {
+                self.decider.say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
+                self.log_rejection(&mail.from, &Recipient::default(), &reply);
+            }
+            Notice::RecipientRefused { rcpt, reply } => {
+                self.decider.say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
+                let from = self.decider.transaction.as_ref().map(|t| t.envelope.from.clone()).unwrap_or_default();
+                let original = format!("rfc822;{}", rcpt.to);
+                let recipient = Recipient { address: rcpt.to, original, ..Recipient::default() };
+                self.log_rejection(&from, &recipient, &reply);
+            }
+            Notice::MessageRefused { reply, counts } => {
+                self.decider.say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
+                self.collector = None;
+                if let Some(transaction) = self.decider.transaction.take() {
+                    for accepted in &transaction.recipients {
+                        let from = transaction.envelope.from.clone();
+                        self.log_rejection(&from, &accepted.recipient, &reply);
+                    }
+                }
+            }
+            Notice::AuthCancelled => self.exchange = None,
+        }
+    }
+
+    fn log_rejection(&mut self, from: &str, recipient: &Recipient, reply: &Reply) {
+        if self.j_entries >= MAX_J_ENTRIES {
+            return;
+        }
+        self.j_entries += 1;
+        let mut reply = reply.clone();
+        if self.j_entries == MAX_J_ENTRIES {
+            reply.text.push("(further rejections of this session are not logged)".into());
+        }
+        self.log_entry(Action::RejectedRecipient, from, recipient, &reply);
+    }
+
+    fn log_entry(&self, action: Action, from: &str, recipient: &Recipient, reply: &Reply) {
+        let envelope = self.envelope(from);
+        let diagnostic = reply.summary();
+        let said = MessageSaid {
+            source_channel: &envelope.source_channel,
+            diagnostic: &diagnostic,
+            modifiers: &envelope.modifiers,
+            ..MessageSaid::default()
+        };
+        self.server.journal.message(action, &envelope, recipient, &said, None);
+    }
+
+    /// V entries: the transaction ended while its message arrived.
+    fn log_aborted(&mut self, reason: &str) {
+        let Some(transaction) = self.decider.transaction.take() else { return };
+        let said = MessageSaid {
+            source_channel: &transaction.envelope.source_channel,
+            diagnostic: reason,
+            modifiers: &transaction.envelope.modifiers,
+            ..MessageSaid::default()
+        };
+        for accepted in &transaction.recipients {
+            self.server.journal.message(Action::Aborted, &transaction.envelope, &accepted.recipient, &said, None);
+        }
+    }
+
+    fn envelope(&self, from: &str) -> store::envelope::Envelope {
+        let f = &self.decider.facts;
+        let letters = [(f.esmtp, 'E'), (f.tls.is_some(), 'S'), (f.auth_user.is_some(), 'A')];
+        store::envelope::Envelope {
+            from: from.to_string(),
+            source_channel: f.channel.clone(),
+            transport: f.transport(),
+            application: f.application(),
+            helo: f.helo.clone(),
+            auth_user: f.auth_user.clone(),
+            modifiers: letters.into_iter().filter(|l| l.0).map(|l| l.1).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn log_connection(&self, action: Action, diagnostic: &str) {
+        let facts = &self.decider.facts;
+        let closed = action == Action::Closed;
+        let (transport, application) = (facts.transport(), facts.application());
+        let said = Said {
+            transport: &transport,
+            application: if closed { &application } else { "SMTP" },
+            tag: if closed { &self.log_text } else { "" },
+            diagnostic,
+            open_seconds: closed.then(|| self.began.elapsed().as_secs()),
+            ..Said::default()
+        };
+        self.server.journal.connection(action, &facts.channel, Direction::Inbound, &said);
+    }
+
+    fn log_authentication(&self, tag: &str, username: &str, diagnostic: &str) {
+        let facts = &self.decider.facts;
+        let (transport, application) = (facts.transport(), facts.application());
+        let said = Said {
+            transport: &transport,
+            application: &application,
+            tag,
+            username,
+            diagnostic,
+            ..Said::default()
+        };
+        self.server.journal.connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
+    }
+}

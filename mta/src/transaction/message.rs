@@ -1,0 +1,276 @@
+//! The message itself: collected while it arrives, then queued.
+//!
+//! Up to [`INLINE_LIMIT`] octets stay in memory; a larger body goes to a file of the spool as it arrives, so
+//! a session never holds more. The header is completed once its end is seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use jiff::Zoned;
+use policy::site::Site;
+use store::spool::{BodyWriter, Content, EntryId, INLINE_LIMIT, NewEntry, NewMessage, Spool, SpoolError};
+
+use super::header::{HeaderFacts, Processed, process, with_additions};
+use super::{Accepted, Transaction};
+
+/// Largest header, in octets; a message with a larger one is refused.
+const HEADER_LIMIT: usize = 1 << 20;
+
+/// The message is larger than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// A message while it arrives.
+pub struct Collector {
+    spool: Arc<dyn Spool>,
+    facts: HeaderFacts,
+    now: Zoned,
+    /// The header, as long as its end was not seen.
+    raw_header: Vec<u8>,
+    scanned: usize,
+    processed: Option<Processed>,
+    memory: Vec<u8>,
+    file: Option<Box<dyn BodyWriter>>,
+    size: u64,
+    limit: u64,
+    failed: Option<SpoolError>,
+    too_large: bool,
+}
+
+/// A message that arrived whole.
+pub struct Collected {
+    content: Content,
+    header: Vec<u8>,
+    size: u64,
+    message_id: String,
+    received: usize,
+    received_here: usize,
+}
+
+impl Collector {
+    /// Begins a message; `limit` in octets, 0: none.
+    pub fn new(spool: Arc<dyn Spool>, facts: HeaderFacts, now: Zoned, limit: u64) -> Self {
+        Collector {
+            spool,
+            facts,
+            now,
+            raw_header: Vec::new(),
+            scanned: 0,
+            processed: None,
+            memory: Vec::new(),
+            file: None,
+            size: 0,
+            limit,
+            failed: None,
+            too_large: false,
+        }
+    }
+
+    /// Takes a piece. After a failure the rest is only counted.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        if self.limit > 0 && self.size > self.limit {
+            self.too_large = true;
+        }
+        if self.too_large || self.failed.is_some() {
+            self.memory = Vec::new();
+            self.file = None;
+            return;
+        }
+        if self.processed.is_some() {
+            return self.store(bytes);
+        }
+        self.raw_header.extend_from_slice(bytes);
+        if self.raw_header.starts_with(b"\r\n") {
+            return self.header_ends(0, 2);
+        }
+        let from = self.scanned.saturating_sub(3);
+        match memchr::memmem::find(&self.raw_header[from..], b"\r\n\r\n") {
+            Some(at) => self.header_ends(from + at + 2, from + at + 4),
+            None => {
+                self.scanned = self.raw_header.len();
+                self.too_large |= self.raw_header.len() > HEADER_LIMIT;
+            }
+        }
+    }
+
+    fn header_ends(&mut self, header_len: usize, body_at: usize) {
+        let raw = std::mem::take(&mut self.raw_header);
+        let processed = process(&raw[..header_len], &self.facts, &self.now);
+        let header = processed.header.clone();
+        let body_start = processed.body_start.clone();
+        self.processed = Some(processed);
+        self.store(&header);
+        if !body_start.is_empty() {
+            self.store(&body_start);
+            // the blank line belongs to the body now
+            self.store(b"\r\n");
+        }
+        self.store(&raw[body_at..]);
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        if self.file.is_none() && self.memory.len() + bytes.len() > INLINE_LIMIT {
+            match self.spool.body_writer() {
+                Ok(mut file) => {
+                    let memory = std::mem::take(&mut self.memory);
+                    match file.write(&memory) {
+                        Ok(()) => self.file = Some(file),
+                        Err(error) => self.failed = Some(error),
+                    }
+                }
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        match &mut self.file {
+            Some(file) => {
+                if let Err(error) = file.write(bytes) {
+                    self.failed = Some(error);
+                    self.file = None;
+                }
+            }
+            None if self.failed.is_none() => self.memory.extend_from_slice(bytes),
+            None => {}
+        }
+    }
+
+    /// The end of the message: everything of it is on stable storage, or in memory if it is small.
+    pub async fn finish(mut self) -> Result<Result<Collected, TooLarge>, SpoolError> {
+        if self.too_large {
+            return Ok(Err(TooLarge));
+        }
+        if self.processed.is_none() {
+            let len = self.raw_header.len();
+            self.header_ends(len, len);
+        }
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let processed = self.processed.unwrap_or_default();
+        let (content, size) = match self.file {
+            Some(file) => {
+                let body = file.finish().await?;
+                let len = body.len;
+                (Content::Stored(body), len)
+            }
+            None => {
+                let len = self.memory.len() as u64;
+                (Content::Inline(Bytes::from(self.memory)), len)
+            }
+        };
+        Ok(Ok(Collected {
+            content,
+            size,
+            header: processed.header,
+            message_id: processed.message_id,
+            received: processed.received,
+            received_here: processed.received_here,
+        }))
+    }
+}
+
+/// A message made by the server itself.
+impl Collected {
+    /// Takes a complete message: header, blank line, body.
+    pub async fn from_bytes(
+        spool: &dyn Spool,
+        content: Vec<u8>,
+        header_len: usize,
+        message_id: String,
+    ) -> Result<Self, SpoolError> {
+        let header = content.get(..header_len).unwrap_or(&content).to_vec();
+        let size = content.len() as u64;
+        let content = if content.len() > INLINE_LIMIT {
+            let mut file = spool.body_writer()?;
+            file.write(&content)?;
+            Content::Stored(file.finish().await?)
+        } else {
+            Content::Inline(content.into())
+        };
+        Ok(Collected { content, header, size, message_id, received: 0, received_here: 0 })
+    }
+}
+
+/// What enqueuing needs.
+pub struct Enqueue<'a> {
+    /// The spool.
+    pub spool: &'a dyn Spool,
+    /// The site that the transaction began with.
+    pub site: &'a Site,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// A message that is on stable storage.
+pub struct Queued {
+    /// Its entries.
+    pub entries: Vec<EntryId>,
+}
+
+/// Queues a message; it resolves after everything is on stable storage.
+pub async fn enqueue(
+    to: Enqueue<'_>,
+    transaction: &mut Transaction,
+    message: Collected,
+    eight_bit: bool,
+) -> Result<Queued, SpoolError> {
+    let options = &to.site.options;
+    let loops = message.received as i64 > options.number("MAX_RECEIVED_LINES", 50)
+        || message.received as i64 > options.number("MAX_TOTAL_RECEIVED_LINES", 100)
+        || message.received_here as i64 > options.number("MAX_LOCAL_RECEIVED_LINES", 10);
+    let many = to.site.channel(&transaction.envelope.source_channel).and_then(|c| c.settings.hold_limit);
+    let hold_all = transaction.hold || loops || many.is_some_and(|n| transaction.recipients.len() > n as usize);
+    transaction.envelope.message_id = message.message_id;
+    transaction.envelope.eight_bit = eight_bit;
+    type Key = (String, String, bool, Vec<String>, Option<String>, usize);
+    let mut groups: BTreeMap<Key, Vec<Accepted>> = BTreeMap::new();
+    for (n, accepted) in transaction.recipients.drain(..).enumerate() {
+        let (channel, host) = match transaction.discard {
+            true => (crate::queue::BITBUCKET.to_string(), String::new()),
+            false => (accepted.channel.clone(), accepted.host.clone()),
+        };
+        let single = crate::queue::is_single(to.site, &channel);
+        let mut headers = transaction.headers.clone();
+        headers.extend(accepted.headers.iter().cloned());
+        let tag = accepted.subject_tag.clone().or_else(|| transaction.subject_tag.clone());
+        let key = (channel, host, hold_all || accepted.hold, headers, tag, if single { n } else { 0 });
+        groups.entry(key).or_default().push(accepted);
+    }
+    let header_len = message.header.len() as u32;
+    let entries = groups
+        .into_iter()
+        .map(|((channel, host, held, headers, tag, _), members)| {
+            let changed = !headers.is_empty() || tag.is_some();
+            let overlay = changed.then(|| with_additions(&message.header, &headers, tag.as_deref()).into());
+            NewEntry {
+                channel,
+                host,
+                recipients: members.into_iter().map(|m| m.recipient).collect(),
+                overlay,
+                next_attempt: to.now,
+                held,
+                log_tag: String::new(),
+            }
+        })
+        .collect();
+    let envelope = transaction.envelope.clone();
+    let _ = message.size;
+    let entries = to.spool.enqueue(NewMessage { envelope, content: message.content, header_len, entries }).await?;
+    Ok(Queued { entries })
+}
+
+/// A unique name for a transaction: time and a counter in base 36.
+pub fn unique_id() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let micros = jiff::Timestamp::now().as_microsecond().max(0) as u128;
+    let mut number = micros << 16 | u128::from(COUNTER.fetch_add(1, Ordering::Relaxed) & 0xffff);
+    let mut digits = Vec::new();
+    while number > 0 {
+        let digit = char::from_digit((number % 36) as u32, 36).unwrap_or('0');
+        digits.push(digit.to_ascii_uppercase());
+        number /= 36;
+    }
+    digits.iter().rev().collect()
+}

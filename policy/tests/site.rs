@@ -1,0 +1,155 @@
+//! The example site loads, and addresses go where they should.
+
+use std::sync::Arc;
+
+use policy::rewrite::{Request, Rewritten};
+use policy::site::{Site, Texts, load};
+use policy::{Answer, Ask, Facts, Limits, Machine, Outcome, Read, Step, Trace};
+
+fn example() -> Site {
+    let read = |name: &str| {
+        let path = format!("{}/../examples/relay/{name}", env!("CARGO_MANIFEST_DIR"));
+        Some((name.to_string(), std::fs::read_to_string(path).unwrap()))
+    };
+    let texts = Texts {
+        imta: read("imta.cnf"),
+        mappings: read("mappings"),
+        options: read("option.dat"),
+        aliases: read("aliases"),
+        dispatcher: read("dispatcher.cnf"),
+        host: Some("mail.example.com".into()),
+        default_domain: Some("example.com".into()),
+        ..Texts::default()
+    };
+    match load(&texts, &|_: &str| Err("no includes".to_string())) {
+        Ok(site) => {
+            for d in &site.diagnostics {
+                assert!(
+                    d.severity < grammar::Severity::Warning,
+                    "{}",
+                    d.render(&site.sources, false)
+                );
+            }
+            site
+        }
+        Err(e) => panic!(
+            "{}",
+            e.diagnostics
+                .iter()
+                .map(|d| d.render(&e.sources, false))
+                .collect::<String>()
+        ),
+    }
+}
+
+fn rewrite(site: &Site, request: Request) -> (Rewritten, String) {
+    let mut machine = Machine::new(Arc::clone(&site.program), Limits::default());
+    machine.trace = Trace::on(false);
+    machine.start_rewrite(request);
+    loop {
+        match machine.step(&Facts::default()) {
+            Step::Done(done) => {
+                let Outcome::Address(result) = done.unwrap() else {
+                    panic!()
+                };
+                return (
+                    result,
+                    policy::trace::render(machine.trace.events(), &site.sources),
+                );
+            }
+            Step::Ask(asks) => {
+                let answers = asks.iter().map(|a| match a {
+                    Ask::Read(Read::DomainIsLocal { domain }) if domain == "example.com" => {
+                        Answer::Found(String::new())
+                    }
+                    _ => Answer::NotFound,
+                });
+                machine.answer(answers.collect()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn addresses_go_where_they_should() {
+    let site = example();
+    let cases = [
+        ("alice@example.com", true, "alice@example.com", Some("l")),
+        (
+            "alice@mail.example.com",
+            true,
+            "alice@mail.example.com",
+            Some("l"),
+        ),
+        ("alice", true, "alice@mail.example.com", Some("l")),
+        ("x@other.example", true, "x@other.example", Some("tcp_local")),
+        (
+            "x%other.example@example.com",
+            true,
+            "x@other.example",
+            Some("tcp_local"),
+        ),
+        (
+            "@example.com:x@other.example",
+            true,
+            "x@other.example",
+            Some("tcp_local"),
+        ),
+        (
+            "other.example!x@example.com",
+            true,
+            "x@other.example",
+            Some("tcp_local"),
+        ),
+        (
+            "\"x@other.example\"@example.com",
+            true,
+            "\"x@other.example\"@example.com",
+            Some("l"),
+        ),
+        (
+            "a@host.example.com",
+            true,
+            "a@host.example.com",
+            Some("tcp_intranet"),
+        ),
+        ("a@[192.0.2.1]", true, "a@[192.0.2.1]", Some("tcp_local")),
+        ("alice@ims-ms-daemon", true, "alice@ims-ms-daemon", Some("ims-ms")),
+        ("x@[127.0.0.1]", false, "x@[127.0.0.1]", Some("tcp_intranet")),
+        ("x@[127.0.0.2]", false, "x@[127.0.0.2]", Some("tcp_local")),
+        ("a@b@c", true, "a@b@c", None),
+    ];
+    for (address, forward, expected, channel) in cases {
+        let request = Request {
+            address: address.into(),
+            envelope: true,
+            forward,
+            source_channel: "tcp_local".into(),
+            ..Request::default()
+        };
+        let (result, trace) = rewrite(&site, request);
+        assert_eq!(
+            (result.address.as_str(), result.channel.as_deref()),
+            (expected, channel),
+            "{address}\n{trace}"
+        );
+    }
+}
+
+#[test]
+fn all_errors_of_a_configuration_come_at_once() {
+    let texts = Texts {
+        imta: Some((
+            "imta.cnf".into(),
+            "a $U@b$(x\n\nl\nhost\n\ntcp_local smpt\ntcp-daemon\n\ntcp_auth\nTCP-daemon\n".into(),
+        )),
+        mappings: Some(("mappings".into(), "T\n\n  $(1.2.3) $Y\n".into())),
+        options: Some(("option.dat".into(), "nonsense\nACCESS_ORCTP=1\n".into())),
+        ..Texts::default()
+    };
+    let error = load(&texts, &|_: &str| Err(String::new())).unwrap_err();
+    let codes: Vec<_> = error.diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["O001", "O010", "P001", "R008", "C002", "C013", "R012"]);
+    let text = error.diagnostics[4].render(&error.sources, false);
+    assert!(text.contains("did you mean `smtp`?"), "{text}");
+}
