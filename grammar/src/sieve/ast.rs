@@ -107,6 +107,43 @@ pub struct Text {
     pub multiline: bool,
     /// With the quotes.
     pub span: Span,
+    /// What computes it, where it is no string but an expression; then `raw` is the source of that.
+    pub computed: Option<Expression>,
+}
+
+/// An expression in postfix order: operands before what works on them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expression {
+    /// The steps, each with its place.
+    pub steps: Vec<(Step, Span)>,
+}
+
+/// One step of an expression, over a stack of values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Pushes a string.
+    Text(Text),
+    /// Pushes a number.
+    Number(u64),
+    /// Pushes a list.
+    List(Vec<Text>),
+    /// Pushes the value of a variable.
+    Name(Word),
+    /// Takes as many values as it has arguments and pushes one. A name that is a variable is indexed.
+    Call {
+        /// The function or variable.
+        name: Word,
+        /// How many values it takes.
+        arguments: usize,
+        /// The tag among them, as in `encode(s, :hex)`.
+        tag: Option<Word>,
+        /// Whether the last value is the end of a range, as in `s(2:5)`.
+        range: bool,
+    },
+    /// `!` or `-` of one value.
+    Unary(&'static str),
+    /// Any other operator, of two.
+    Binary(&'static str),
 }
 
 impl Text {
