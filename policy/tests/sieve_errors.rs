@@ -229,6 +229,36 @@ fn mistakes() {
             &["S106 1:1", "S104 1:36"],
         ),
         (
+            "expression without variables",
+            "fileinto \"a\" . \"b\"; n = 1;",
+            &["S103 1:1", "S103 1:10", "S103 1:25"],
+        ),
+        (
+            "functions",
+            "require \"variables\"; a = frob(1); b = uper(\"x\"); c = find(\"x\"); d = encode(\"x\", :rot13);",
+            &["S131 1:26", "S131 1:39", "S131 1:54", "S131 1:81"],
+        ),
+        (
+            "fraction",
+            "require \"variables\"; if size :over 1.5 { keep; }",
+            &["S109 1:36"],
+        ),
+        (
+            "misspelt test beside variables",
+            "require \"variables\"; n = 1; if heder \"a\" \"b\" { keep; }",
+            &["S101 1:32"],
+        ),
+        (
+            "misspelt list of tests",
+            "if alof(true, false) { keep; }",
+            &["S101 1:4"],
+        ),
+        (
+            "loop",
+            "loop exitif { keep; } loop foo { keep; }",
+            &["S111 1:6", "S111 1:28"],
+        ),
+        (
             "ihave must be constant",
             "require [\"ihave\",\"variables\"]; if ihave \"${x}\" { keep; }",
             &["S122 1:41"],

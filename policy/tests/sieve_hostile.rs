@@ -267,8 +267,51 @@ fn deep_scripts_are_refused_at_their_place() {
         let errors = compile(&mut sources, file, &NoLibrary, &Options::default()).unwrap_err();
         assert_eq!((errors.len(), errors[0].code), (1, "S012"), "{name}");
     }
+    let sums = format!("require \"variables\"; n = {}1;", "!-".repeat(100_000));
+    assert_eq!(
+        run(&sums, b"X: y\r\n\r\n").0.error,
+        None,
+        "unary operators do not nest"
+    );
+    let sums = format!("require \"variables\"; n = 1{};", " + 1".repeat(100_000));
+    assert_eq!(run(&sums, b"X: y\r\n\r\n").0.error, None, "a long sum");
     let deepest = format!("{}discard;{}", "if not not true {".repeat(20), "}".repeat(20));
     assert!(json(&run(&deepest, b"X: y\r\n\r\n").0).contains("discard"));
+}
+
+#[test]
+fn nesting_that_is_allowed_but_broken_takes_no_time() {
+    // A grammar that read the same text twice at each level would need 2^30 steps.
+    for open in [
+        "f(",
+        "anyof(",
+        "(",
+        "x = (",
+        "x = f(",
+        "if anyof(",
+        "if not (",
+        "if f(true, ",
+        "{ if f(1 + ",
+        "-(",
+        "f(1, f(\"a\" . ",
+    ] {
+        for close in [
+            "",
+            ")",
+            "))))))))))))))))))))))))))))))",
+            "true",
+            "1 +",
+            "\"",
+            "}",
+            "; }",
+        ] {
+            let script = format!("require \"variables\"; {}{close}", open.repeat(20));
+            let mut sources = Sources::new();
+            let file = sources.add("script", script);
+            let result = compile(&mut sources, file, &NoLibrary, &Options::default());
+            assert!(result.is_err(), "{open} {close}");
+        }
+    }
 }
 
 mod random {
@@ -329,6 +372,16 @@ mod random {
         "[\"fileinto\", \"variables\", \"foreverypart\", \"mime\", \"body\", \"editheader\"]",
         "\u{e9}",
         "\r\n",
+        "n",
+        "=",
+        "+",
+        ".",
+        "loop",
+        "exitif",
+        "upper(",
+        "!",
+        "==",
+        "-",
         "addheader",
         "\"X\"",
         "deleteheader",

@@ -993,6 +993,139 @@ fn shared_counters() {
 }
 
 #[test]
+fn expressions() {
+    check(
+        PLAIN,
+        &[
+            ("assignment", r#"n := 1 + 2 * 3; fileinto "${n}";"#, "7"),
+            (
+                "no semicolon before a brace",
+                r#"if true { n = "a" . 1 } fileinto n;"#,
+                "a1",
+            ),
+            (
+                "a name among arguments",
+                r#"n = "x-prio"; k = ["1","7"]; if header :is n k { discard; }"#,
+                "discard",
+            ),
+            (
+                "names in a test list",
+                r#"n = 3; if allof(true, n > 2, n) { discard; }"#,
+                "discard",
+            ),
+            (
+                "a condition",
+                r#"n = 3; if n >= 3 && !(n == 4) { discard; }"#,
+                "discard",
+            ),
+            ("a false condition", r#"n = 0; if n { discard; }"#, "(keep)"),
+            ("negation", r#"n = -2; if not n + 2 { discard; }"#, "discard"),
+            (
+                "functions",
+                r#"fileinto upper("ab") . length("äöü") . integer("7") . lower("C");"#,
+                "AB37c",
+            ),
+            (
+                "encode",
+                r#"fileinto encode("Az") . encode("a b", :url) . decode("QXo=", :base64);"#,
+                "417aa%20bAz",
+            ),
+            (
+                "find",
+                r#"fileinto find("b","abc") . find("x","abc") . find("b",["a","b"]) . find("a","aba",2,3);"#,
+                "2023",
+            ),
+            (
+                "positions",
+                r#"s = "abcdef"; fileinto s(1) . s(-1) . s(2:4) . s(9);"#,
+                "afbcd",
+            ),
+            (
+                "positions of a list",
+                r#"l = ["x","y","z"]; fileinto l(2) . length(l(2:3));"#,
+                "y2",
+            ),
+            ("lists in strings", r#"l = ["x","y"]; fileinto "${l}";"#, "x y"),
+            (
+                "numbers compare as numbers",
+                r#"a = "9"; b = "10"; if a < b { discard; }"#,
+                "discard",
+            ),
+            ("size", "if size() > 100 { discard; }", "discard"),
+            (
+                "overflow",
+                "n = 9223372036854775807; n = n + 1;",
+                "error: this number grows beyond 64 bits",
+            ),
+            (
+                "division by zero",
+                "n = 0; n = 1 / n;",
+                "error: this divides by zero",
+            ),
+            ("no number", r#"n = "x" * 2;"#, "error: \"x\" is not a number"),
+        ],
+    );
+}
+
+#[test]
+fn loops_of_the_system() {
+    let of = |level: Level, script: &str| {
+        let outcome = run(
+            &format!("{ALL}{script}"),
+            PLAIN,
+            &Scripts(&[]),
+            &Options::default(),
+            |r| r.level = level,
+        );
+        summary(&outcome)
+    };
+    for (name, script, want) in [
+        (
+            "exitif",
+            r#"n = 0; loop exitif n >= 3 { n = n + 1; } fileinto "${n}";"#,
+            "3",
+        ),
+        (
+            "nextif",
+            r#"n = 0; loop exitif n >= 5 nextif bump { n = n + 1; s = s . n; } fileinto s;"#,
+            "12345",
+        ),
+        (
+            "a test",
+            r#"n = 0; loop exitif header :is "x-prio" "${n}" { n = n + 1; } fileinto "${n}";"#,
+            "7",
+        ),
+        (
+            "a test and nextif",
+            r#"n = 0; m = 0; loop exitif string "${n}" "4" nextif m { n = n + 1; } fileinto "${n}";"#,
+            "4",
+        ),
+        (
+            "break",
+            r#"n = 0; loop { n = n + 1; if n == 4 { break; } } fileinto "${n}";"#,
+            "4",
+        ),
+        (
+            "continue",
+            r#"n = 0; loop exitif n > 3 { n = n + 1; if n == 2 { continue; } s = s . n; } fileinto s;"#,
+            "134",
+        ),
+        (
+            "without end",
+            "loop { }",
+            "error: this loop runs more than 10000 times",
+        ),
+    ] {
+        let script = script.replace("nextif bump", "nextif n == 9");
+        assert_eq!(of(Level::System, &script), want, "{name}");
+    }
+    assert_eq!(
+        of(Level::User, "loop { }"),
+        "error: `loop` is for scripts of the system only"
+    );
+}
+
+#[test]
 fn what_is_remembered() {
     let of = |script: &str| {
         let outcome = run(

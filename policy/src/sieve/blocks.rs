@@ -1,7 +1,8 @@
 //! Blocks, branches, loops and the tests that combine tests: what shapes the code.
 
-use grammar::sieve::{Command, Test, Tests as TestArgs};
+use grammar::sieve::{Argument, Command, Test, Tests as TestArgs};
 
+use super::adopt;
 use super::capability::{self, CAPABILITIES, PRIVATE, nearest};
 use super::compile::{Compiler, Loop};
 use super::lower::Call;
@@ -41,6 +42,9 @@ impl Compiler<'_, '_> {
                     "put it directly behind the block of an `if` or `elsif`",
                 );
                 self.inner(command);
+                false
+            } else if command.name.is("loop") {
+                self.passes(command);
                 false
             } else if command.name.is("foreverypart") {
                 self.forever(command);
@@ -177,6 +181,112 @@ impl Compiler<'_, '_> {
         }
         self.emit(Op::Jump(start), span);
         self.patch(start);
+        for jump in self.loops.pop().map(|l| l.breaks).unwrap_or_default() {
+            self.patch(jump);
+        }
+    }
+
+    /// `loop` with its conditions: `exitif` leaves it, `nextif` skips a pass; all exits are looked at first.
+    fn passes(&mut self, command: &Command) {
+        let span = command.span;
+        let mut exits = Vec::new();
+        let mut skips = Vec::new();
+        let mut rest = match &command.tests {
+            TestArgs::None => None,
+            TestArgs::One(test) => Some(&**test),
+            TestArgs::List(_, at) => {
+                self.error(
+                    "S111",
+                    *at,
+                    "`loop` takes no list of tests",
+                    "write `exitif` or `nextif` before a condition",
+                );
+                None
+            }
+        };
+        while let Some(word) = rest {
+            let target = if word.name.is("exitif") {
+                &mut exits
+            } else if word.name.is("nextif") {
+                &mut skips
+            } else {
+                let message = format!("`{}` stands where `exitif` or `nextif` has to", word.name.text);
+                self.error(
+                    "S111",
+                    word.name.span,
+                    message,
+                    "write one of them before each condition",
+                );
+                break;
+            };
+            let next;
+            match (word.arguments.as_slice(), &word.tests) {
+                ([Argument::String(value)], tests) => {
+                    target.push(adopt::condition(value.clone()));
+                    next = tests;
+                }
+                ([], TestArgs::One(test)) => {
+                    // The condition is a test; the next word stands behind its arguments.
+                    let mut own = (**test).clone();
+                    let follows =
+                        matches!(&own.tests, TestArgs::One(t) if t.name.is("exitif") || t.name.is("nextif"));
+                    if follows {
+                        own.tests = TestArgs::None;
+                    }
+                    target.push(own);
+                    next = if follows { &test.tests } else { &TestArgs::None };
+                }
+                _ => {
+                    let message = format!("`{}` has no condition", word.name.text);
+                    self.error(
+                        "S111",
+                        word.name.span,
+                        message,
+                        "write an expression or a test behind it",
+                    );
+                    next = &word.tests;
+                }
+            }
+            rest = match next {
+                TestArgs::One(test) => Some(test),
+                _ => None,
+            };
+        }
+        let Some(block) = &command.block else {
+            return self.error(
+                "S112",
+                command.name.span,
+                "`loop` has no block",
+                "write `{ ... }` behind it",
+            );
+        };
+        self.emit(Op::EnterPasses, span);
+        let start = self.emit(Op::NextPass, span);
+        let mut breaks = Vec::new();
+        for test in &exits {
+            self.test(test);
+            let skip = self.emit(Op::Branch { when: false, to: 0 }, test.span);
+            self.emit(Op::LeaveLoops(1), test.span);
+            breaks.push(self.emit(Op::Jump(0), test.span));
+            self.patch(skip);
+        }
+        for test in &skips {
+            self.test(test);
+            self.emit(
+                Op::Branch {
+                    when: true,
+                    to: start,
+                },
+                test.span,
+            );
+        }
+        self.loops.push(Loop {
+            name: None,
+            start,
+            breaks,
+        });
+        self.block(&block.commands, false);
+        self.emit(Op::Jump(start), span);
         for jump in self.loops.pop().map(|l| l.breaks).unwrap_or_default() {
             self.patch(jump);
         }

@@ -1,6 +1,6 @@
 //! Commands and tests against the table of forms: names, tags, arguments, capabilities, shape.
 
-use grammar::sieve::{Argument, Block, Command, Tests as TestArgs, Word};
+use grammar::sieve::{Argument, Block, Command, Step, Tests as TestArgs, Text, Word};
 use grammar::{Diagnostic, Span};
 
 use super::capability::nearest;
@@ -35,17 +35,24 @@ impl Compiler<'_, '_> {
             );
             return None;
         }
+        self.unknown(name, test);
+        None
+    }
+
+    /// Reports a word that names nothing.
+    fn unknown(&mut self, name: &Word, test: bool) {
+        let text = &name.text;
         let kind = if test { "test" } else { "command" };
         let names = forms::FORMS
             .iter()
             .filter(|f| (f.kind == Kind::Test) == test)
-            .map(|f| f.name);
+            .map(|f| f.name)
+            .filter(|n| !n.starts_with('('));
         let help = match nearest(text, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("use a {kind} of this server; `ihave` guards those of others"),
         };
         self.error("S101", name.span, format!("there is no {kind} `{text}`"), help);
-        None
     }
 
     pub fn check_command<'a>(&mut self, name: &str, command: &'a Command) -> Option<Call<'a>> {
@@ -83,6 +90,19 @@ impl Compiler<'_, '_> {
             );
         }
         let (tags, positional) = self.split_arguments(form, name, arguments);
+        if form.tests != Tests::None
+            && let [
+                Argument::String(Text {
+                    computed: Some(expression),
+                    ..
+                }),
+            ] = positional.as_slice()
+            && let Some((Step::Call { name, .. }, _)) = expression.steps.last()
+        {
+            // A list of tests behind an unknown word reads as a call of a function.
+            self.unknown(name, true);
+            return None;
+        }
         let params = self.positional(form, name, positional, span);
         self.shape(form, name, tests, block, span);
         let good = self.session.diagnostics[before.min(self.session.diagnostics.len())..]
@@ -221,6 +241,30 @@ impl Compiler<'_, '_> {
                 | (Type::Strings, Argument::List(..))
                 | (Type::Number | Type::Numeric, Argument::Number(..))
         );
+        if let Argument::String(Text {
+            computed: Some(_),
+            span,
+            ..
+        }) = argument
+        {
+            if !self.required.has("variables") {
+                let help = "add `require \"variables\";` at the top of the script";
+                self.error(
+                    "S103",
+                    *span,
+                    "an expression is used without its capability \"variables\"",
+                    help,
+                );
+            } else if ty == Type::Number {
+                self.error(
+                    "S109",
+                    *span,
+                    format!("{of} takes a number that is written out"),
+                    "write digits",
+                );
+            }
+            return;
+        }
         if !fits {
             let is = match argument {
                 Argument::Tag(_) => "a tag",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use grammar::sieve::Text;
 use grammar::{Diagnostic, FileId, Sources, Span};
 
+use super::adopt;
 use super::capability::Set;
 use super::program::{Instruction, Op, Program, Script, Slot, Str};
 use super::text::{BadText, decode_characters, split_variables};
@@ -71,13 +72,14 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     fn script(&mut self, sources: &Sources, file: FileId, name: Arc<str>) -> Script {
-        let (tree, errors) = grammar::sieve::parse(sources, file);
+        let (mut tree, errors) = grammar::sieve::parse(sources, file);
         let broken = grammar::diagnostic::has_errors(&errors);
         self.diagnostics.extend(errors);
         if broken {
             // What could not be read would only be complained about again.
             return Script::default();
         }
+        adopt::names(&mut tree);
         let mut compiler = Compiler {
             session: self,
             required: Set::default(),
@@ -227,6 +229,9 @@ impl Compiler<'_, '_> {
 
     /// A string argument, its encoded characters decoded and its variables found.
     pub fn string(&mut self, text: &Text) -> Str {
+        if let Some(expression) = &text.computed {
+            return self.expression(expression);
+        }
         let encoded = self.required.has("encoded-character");
         let mut value = text.value(encoded && self.session.options.mode == Mode::Oms);
         if encoded {
@@ -261,7 +266,7 @@ impl Compiler<'_, '_> {
     pub fn constant(&mut self, text: &Text) -> Option<String> {
         match self.string(text) {
             Str::Const(value) => Some(value.into()),
-            Str::Template(_) => {
+            Str::Template(_) | Str::Computed(_) => {
                 self.error(
                     "S122",
                     text.span,
@@ -298,6 +303,12 @@ impl Compiler<'_, '_> {
         self.local_names.insert(name.clone(), self.locals.len());
         self.locals.push(name);
         Slot::Local(self.locals.len() - 1)
+    }
+
+    /// Whether the script has named this variable before.
+    pub fn is_used(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.local_names.contains_key(&name) || self.declared.contains(&name)
     }
 
     /// The slot of a variable that scripts share.

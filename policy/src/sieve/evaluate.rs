@@ -149,6 +149,10 @@ impl Frame {
                     "notify_method_capability",
                 )
             }
+            Test::Truth(value) => {
+                let found = self.value(cx, value, span)?.holds();
+                return Ok(say(cx, span, "condition", found));
+            }
             Test::Callout(callout) => return self.callout(cx, callout, span, answers),
             Test::Exists { names, mime } => {
                 let found = self.exists(cx, names, mime.as_ref(), span)?;
@@ -277,7 +281,7 @@ impl Frame {
         let flags = match variables {
             None => self.flags.clone(),
             Some(slots) => {
-                let texts: Vec<String> = slots.iter().map(|s| self.variable(*s).to_owned()).collect();
+                let texts: Vec<String> = slots.iter().map(|s| self.variable(*s).into_owned()).collect();
                 super::perform::split_flags(&texts)
             }
         };

@@ -288,8 +288,9 @@ pub(super) static FORMS: &[Form] = &[
     form!(Control "return" &["include"], &[], &[], lower::control::leave),
     form!(Control "global" &["include"], &[], &[p("names", Strings)], lower::control::global),
     form!(Control "foreverypart" &["foreverypart"], &[LOOP_NAME], &[], None, true, lower::nothing),
-    form!(Control "break" &["foreverypart"], &[LOOP_NAME], &[], lower::control::break_loop),
-    form!(Control "continue" &["foreverypart"], &[LOOP_NAME], &[], lower::control::continue_loop),
+    form!(Control "loop" &[], &[], &[], Many, true, lower::nothing),
+    form!(Control "break" &[], &[LOOP_NAME], &[], lower::control::break_loop),
+    form!(Control "continue" &[], &[LOOP_NAME], &[], lower::control::continue_loop),
     // Actions.
     form!(Action "keep" &[], &[FLAGS], &[], lower::action::keep),
     form!(Action "fileinto" &["fileinto"], &[FLAGS, COPY, MAILBOX], &[p("mailbox", Text)], lower::action::fileinto),
@@ -332,6 +333,8 @@ pub(super) static FORMS: &[Form] = &[
     form!(Action "metermaid" &[], &[OPERATION, METERMAID], KEYED, lower::callout::action),
     form!(Test "memcache" &[], &[OPERATION, MEMCACHE], KEYED, lower::callout::test),
     form!(Test "metermaid" &[], &[OPERATION, METERMAID], KEYED, lower::callout::test),
+    form!(Action "(assignment)" &[], &[], &[p("name", Text), p("value", Text)], lower::action::assign),
+    form!(Test "(condition)" &[], &[], &[p("value", Text)], lower::test::condition),
     form!(Action "refuse" &[], &[], &[p("reason", Text)], lower::private::refuse),
     // Tests. Those that combine tests are lowered by the compiler itself.
     form!(Test "true" &[], &[], &[], lower::nothing),

@@ -1,9 +1,11 @@
 //! One run of a program: the loop over instructions and the state it keeps.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use grammar::Span;
 
+use super::expression::Value;
 use super::outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict};
 use super::program::{Include, Op, Piece, Slot, Str};
 use super::request::Request;
@@ -16,6 +18,9 @@ use crate::trace::Kind;
 
 /// Scripts that include one another, nested at most.
 pub const MAX_INCLUDE_DEPTH: usize = 10;
+
+/// Passes of one `loop` at most.
+pub const MAX_PASSES: usize = 10_000;
 
 /// Why the loop stops before the script does.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Halt {
 struct Call {
     script: usize,
     pc: usize,
-    locals: Vec<String>,
+    locals: Vec<Value>,
     /// Loops that were open when it was called.
     loops: usize,
     /// The part that it sees as the message.
@@ -88,7 +93,7 @@ pub(crate) struct Frame {
     calls: Vec<Call>,
     loops: Vec<Loop>,
     flag: bool,
-    globals: Vec<String>,
+    globals: Vec<Value>,
     included: Vec<usize>,
     /// Match variables, `${0}` first.
     pub(super) matched: Vec<String>,
@@ -120,13 +125,13 @@ impl Frame {
             calls: vec![Call {
                 script: 0,
                 pc: 0,
-                locals: vec![String::new(); locals],
+                locals: vec![Value::default(); locals],
                 loops: 0,
                 root: None,
             }],
             loops: Vec::new(),
             flag: false,
-            globals: vec![String::new(); script.globals.len()],
+            globals: vec![Value::default(); script.globals.len()],
             included: Vec::new(),
             matched: Vec::new(),
             flags: Vec::new(),
@@ -236,6 +241,26 @@ impl Frame {
                     }
                 }
             }
+            Op::EnterPasses => {
+                self.system_only("`loop`", span)?;
+                let current = self.loops.last().and_then(|l| l.current);
+                self.loops.push(Loop {
+                    next: 0,
+                    end: MAX_PASSES,
+                    current,
+                });
+            }
+            Op::NextPass => {
+                if let Some(passes) = self.loops.last_mut() {
+                    passes.next += 1;
+                    if passes.next > passes.end {
+                        return Err(Halt::fault(
+                            format!("this loop runs more than {MAX_PASSES} times"),
+                            span,
+                        ));
+                    }
+                }
+            }
             Op::LeaveLoops(n) => self.loops.truncate(self.loops.len().saturating_sub(*n)),
             Op::Include(include) => {
                 if let Some(call) = self.calls.last_mut() {
@@ -318,7 +343,7 @@ impl Frame {
         self.calls.push(Call {
             script,
             pc: 0,
-            locals: vec![String::new(); locals],
+            locals: vec![Value::default(); locals],
             loops,
             root,
         });
@@ -437,27 +462,39 @@ impl Frame {
                 return Ok(text.to_string());
             }
             Str::Template(pieces) => pieces,
+            Str::Computed(_) => return Ok(self.value(cx, string, span)?.text().into_owned()),
         };
         let mut out = String::new();
         for piece in pieces {
-            let text = match piece {
-                Piece::Text(text) => text,
+            let text: Cow<'_, str> = match piece {
+                Piece::Text(text) => (&**text).into(),
                 Piece::Variable(slot) => self.variable(*slot),
-                Piece::Match(n) => self.matched.get(*n).map_or("", String::as_str),
+                Piece::Match(n) => self.matched.get(*n).map_or("", String::as_str).into(),
             };
             cx.build(text.len(), Some(span))?;
-            out.push_str(text);
+            out.push_str(&text);
         }
         Ok(out)
     }
 
+    /// The values of several; a computed list counts as its strings.
     pub(super) fn render_all(
         &self,
         cx: &mut Context<'_>,
         all: &[Str],
         span: Span,
     ) -> Result<Vec<String>, Halt> {
-        all.iter().map(|s| self.render(cx, s, span)).collect()
+        let mut out = Vec::with_capacity(all.len());
+        for string in all {
+            match string {
+                Str::Computed(_) => match self.value(cx, string, span)? {
+                    Value::List(list) => out.extend(list),
+                    other => out.push(other.text().into_owned()),
+                },
+                other => out.push(self.render(cx, other, span)?),
+            }
+        }
+        Ok(out)
     }
 
     pub(super) fn render_option(
@@ -469,21 +506,35 @@ impl Frame {
         string.map(|s| self.render(cx, s, span)).transpose()
     }
 
-    pub(super) fn variable(&self, slot: Slot) -> &str {
+    /// The text of a variable.
+    pub(super) fn variable(&self, slot: Slot) -> Cow<'_, str> {
+        self.variable_value(slot).text()
+    }
+
+    /// The value of a variable.
+    pub(super) fn variable_value(&self, slot: Slot) -> &Value {
+        static UNSET: Value = Value::Text(String::new());
         let value = match slot {
             Slot::Local(at) => self.calls.last().and_then(|c| c.locals.get(at)),
             Slot::Global(at) => self.globals.get(at),
         };
-        value.map_or("", String::as_str)
+        value.unwrap_or(&UNSET)
     }
 
-    /// Sets a variable, cut to what it may hold.
-    pub(super) fn assign(&mut self, cx: &mut Context<'_>, slot: Slot, mut value: String, span: Span) {
-        if let Some((at, _)) = value.char_indices().nth(self.request.limits.max_value) {
-            value.truncate(at);
+    /// Sets a variable to a text, cut to what it may hold.
+    pub(super) fn assign(&mut self, cx: &mut Context<'_>, slot: Slot, value: String, span: Span) {
+        self.assign_value(cx, slot, Value::Text(value), span);
+    }
+
+    /// Sets a variable.
+    pub(super) fn assign_value(&mut self, cx: &mut Context<'_>, slot: Slot, mut value: Value, span: Span) {
+        if let Value::Text(text) = &mut value
+            && let Some((at, _)) = text.char_indices().nth(self.request.limits.max_value)
+        {
+            text.truncate(at);
         }
         cx.trace.add(Kind::Substitute, Some(span), || {
-            format!("set to \"{}\"", super::matching::shorten(&value))
+            format!("set to \"{}\"", super::matching::shorten(&value.text()))
         });
         let place = match slot {
             Slot::Local(at) => self.calls.last_mut().and_then(|c| c.locals.get_mut(at)),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::expression::Step;
 use super::program::{Act, Callout, Matching, Op, Piece, Program, Script, Slot, Str, Target, Test};
 
 impl fmt::Display for Program {
@@ -45,6 +46,8 @@ impl Names<'_> {
             Op::Error(message) => format!("error {}", self.string(message)),
             Op::EnterLoop => "enter loop".to_owned(),
             Op::NextPart { exit } => format!("next part or jump {exit}"),
+            Op::EnterPasses => "enter passes".to_owned(),
+            Op::NextPass => "next pass".to_owned(),
             Op::LeaveLoops(n) => format!("leave {n} loops"),
             Op::Include(include) => format!("include {}", include.name),
         }
@@ -61,6 +64,16 @@ impl Names<'_> {
         let pieces = match string {
             Str::Const(text) => return format!("\"{}\"", text.escape_debug()),
             Str::Template(pieces) => pieces,
+            Str::Computed(steps) => {
+                let one = |(step, _): &(Step, _)| match step {
+                    Step::Variable(slot) => self.slot(*slot),
+                    Step::Text(text) => self.string(text),
+                    Step::Binary(operator) => (*operator).to_owned(),
+                    Step::Number(n) => n.to_string(),
+                    other => format!("{other:?}").to_lowercase(),
+                };
+                return format!("({})", steps.iter().map(one).collect::<Vec<_>>().join(" "));
+            }
         };
         let one = |p: &Piece| match p {
             Piece::Text(text) => text.escape_debug().to_string(),
@@ -110,6 +123,7 @@ impl Names<'_> {
                     self.matching(matching)
                 )
             }
+            Test::Truth(value) => format!("condition {}", self.string(value)),
             Test::Callout(callout) => callout_text(callout, &self.string(&callout.key)),
             Test::Exists { names, .. } => format!("exists {}", self.list(names)),
             Test::Size { over, limit } => format!("size {} {limit}", if *over { "over" } else { "under" }),
@@ -175,6 +189,7 @@ impl Names<'_> {
                 Target::Address(to) => format!("redirect {}", self.string(to)),
                 Target::List(list) => format!("redirect list {}", self.string(list)),
             },
+            Act::Assign { slot, value } => format!("{} = {}", self.slot(*slot), self.string(value)),
             Act::Callout(callout) => callout_text(callout, &self.string(&callout.key)),
             Act::Discard => "discard".to_owned(),
             Act::Reject { reason, extended } => {

@@ -287,7 +287,7 @@ fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str,
         };
         let key = |k: &Str| match k {
             Str::Const(c) => shorten(c).into_owned(),
-            Str::Template(_) => "(computed)".to_owned(),
+            Str::Template(_) | Str::Computed(_) => "(computed)".to_owned(),
         };
         let show = |texts: Vec<String>| {
             let more = texts.len().saturating_sub(5);

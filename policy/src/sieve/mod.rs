@@ -13,6 +13,7 @@
 //! Limits: [`ActionLimits`] (the MTA options `MAX_*`), [`MAX_VARIABLE_NAME`], [`MAX_INCLUDE_DEPTH`],
 //! [`MAX_FLAGS`], [`MAX_LIST_LOOKUPS`], and those of [`grammar::sieve`] and [`crate::message::mime`].
 
+mod adopt;
 mod blocks;
 mod callout;
 mod capability;
@@ -21,7 +22,9 @@ mod compare;
 mod compile;
 mod deliver;
 mod edits;
+mod encode;
 mod evaluate;
+mod expression;
 mod forms;
 mod frame;
 mod levels;
@@ -43,7 +46,7 @@ mod values;
 pub use capability::{CAPABILITIES, PRIVATE};
 pub use compile::{MAX_INSTRUCTIONS, MAX_SCRIPTS, compile};
 pub(crate) use frame::Frame;
-pub use frame::MAX_INCLUDE_DEPTH;
+pub use frame::{MAX_INCLUDE_DEPTH, MAX_PASSES};
 pub use levels::{LevelResult, Merged, merge};
 pub use matching::MAX_LIST_LOOKUPS;
 pub use outcome::{Action, Fault, Fcc, Performed, Remember, SieveOutcome, Verdict, Written};

@@ -51,6 +51,11 @@ impl Frame {
                 self.fileinto(cx, action, by, flags.is_some(), span, answers)
             }
             Act::Redirect(redirect) => self.redirect(cx, redirect, span, answers),
+            Act::Assign { slot, value } => {
+                let value = self.value(cx, value, span)?;
+                self.assign_value(cx, *slot, value, span);
+                Ok(())
+            }
             Act::Callout(callout) => self.callout(cx, callout, span, answers).map(|_| ()),
             Act::Discard => {
                 self.cancelled = true;
@@ -90,7 +95,7 @@ impl Frame {
             } => {
                 let given = split_flags(&self.render_all(cx, flags, span)?);
                 let old = match variable {
-                    Some(slot) => split_flags(&[self.variable(*slot).to_owned()]),
+                    Some(slot) => split_flags(&[self.variable(*slot).into_owned()]),
                     None => std::mem::take(&mut self.flags),
                 };
                 let same = |a: &String, b: &String| a.eq_ignore_ascii_case(b);

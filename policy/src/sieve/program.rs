@@ -7,6 +7,7 @@ use aho_corasick::AhoCorasick;
 use grammar::Span;
 
 use super::compare::{Comparator, Glob, Match};
+use super::expression::Step;
 use super::pattern::Pattern;
 
 /// A compiled script with everything it includes. Build it with [`compile`](super::compile).
@@ -73,6 +74,10 @@ pub(super) enum Op {
     NextPart {
         exit: usize,
     },
+    /// Begins a loop that its conditions end.
+    EnterPasses,
+    /// Counts one more pass.
+    NextPass,
     /// Leaves this many loops.
     LeaveLoops(usize),
     Include(Box<Include>),
@@ -83,6 +88,8 @@ pub(super) enum Op {
 pub(super) enum Str {
     Const(Box<str>),
     Template(Box<[Piece]>),
+    /// Of an expression: steps over a stack of values.
+    Computed(Box<[(Step, Span)]>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +179,8 @@ pub(super) enum Transform {
 
 #[derive(Debug)]
 pub(super) enum Test {
+    /// Whether a value counts as true.
+    Truth(Str),
     Callout(Callout),
     Header {
         names: Vec<Str>,
@@ -361,6 +370,10 @@ pub(super) enum Period {
 
 #[derive(Debug)]
 pub(super) enum Act {
+    Assign {
+        slot: Slot,
+        value: Str,
+    },
     Callout(Callout),
     Keep {
         flags: Option<Vec<Str>>,

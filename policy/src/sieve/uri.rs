@@ -20,7 +20,7 @@ pub(super) fn is_list(name: &str) -> bool {
 }
 
 /// Undoes percent-encoding; what is malformed stays.
-fn decode(text: &str) -> String {
+pub(super) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

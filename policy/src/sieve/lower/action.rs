@@ -353,3 +353,11 @@ pub(in super::super) fn notify(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     };
     c.act(act);
 }
+
+pub(in super::super) fn assign(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    let value = c.string_at(call, 1);
+    let Some(slot) = named_variable(c, call, 0) else {
+        return;
+    };
+    c.act(Act::Assign { slot, value });
+}

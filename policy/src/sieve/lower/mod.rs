@@ -143,7 +143,7 @@ impl Compiler<'_, '_> {
             .iter()
             .map(|k| match k {
                 Str::Const(c) => Some(&**c),
-                Str::Template(_) => None,
+                Str::Template(_) | Str::Computed(_) => None,
             })
             .collect();
         let ready = match constants {

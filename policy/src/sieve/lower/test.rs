@@ -328,7 +328,7 @@ pub(in super::super) fn body(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     };
     if c.session.options.mode == Mode::Oms {
         for (key, span) in matching.keys.iter().zip(spans) {
-            if matches!(key, Str::Template(_)) {
+            if !matches!(key, Str::Const(_)) {
                 let help = "write the key out: all keys must be known before the message is read";
                 c.error("S129", span, "a key of `body` holds a variable", help);
             }
@@ -546,4 +546,9 @@ pub(in super::super) fn valid_ext_list(c: &mut Compiler<'_, '_>, call: &Call<'_>
         list_name(c, uri, span);
     }
     emit(c, call, Test::ValidList { uris });
+}
+
+pub(in super::super) fn condition(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    let value = c.string_at(call, 0);
+    emit(c, call, Test::Truth(value));
 }
