@@ -15,6 +15,7 @@ use crate::ask::{Answer, Ask};
 use crate::mapping::{self, MappingResult};
 use crate::program::{Program, TableId};
 use crate::rewrite;
+use crate::sieve;
 use crate::trace::{Kind, Trace};
 
 /// What is true for the whole evaluation.
@@ -95,6 +96,8 @@ pub enum Outcome {
     Mapping(MappingResult),
     /// Of an address rewriting.
     Address(rewrite::Rewritten),
+    /// Of a Sieve script.
+    Sieve(Box<sieve::SieveOutcome>),
 }
 
 /// What a frame wants next.
@@ -191,10 +194,13 @@ impl Context<'_> {
     }
 }
 
+// Mapping frames are the many and are kept for reuse: a box around each would cost more than its room.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Frame {
     Mapping(Box<mapping::Frame>),
     Rewrite(Box<rewrite::Frame>),
+    Sieve(Box<sieve::Frame>),
 }
 
 /// One evaluation at a time; [`Machine::start_mapping`] and its sisters begin a new one and keep buffers.
@@ -269,6 +275,13 @@ impl Machine {
             .push(Frame::Rewrite(Box::new(rewrite::Frame::new(request))));
     }
 
+    /// Begins to run a Sieve script on a message.
+    pub fn start_sieve(&mut self, request: sieve::Request) {
+        self.reset();
+        self.frames
+            .push(Frame::Sieve(Box::new(sieve::Frame::new(request))));
+    }
+
     /// Runs until the evaluation is done or must ask. After [`Step::Ask`], call [`Machine::answer`] and
     /// step again. After [`Step::Done`], start another evaluation; stepping on is a [`RunError`].
     pub fn step(&mut self, facts: &Facts) -> Step {
@@ -306,6 +319,7 @@ impl Machine {
             let transfer = match frame {
                 Frame::Mapping(frame) => frame.run(&mut context, resume),
                 Frame::Rewrite(frame) => frame.run(&mut context, resume),
+                Frame::Sieve(frame) => frame.run(&mut context, resume),
             };
             match transfer {
                 Transfer::Done(value) => {

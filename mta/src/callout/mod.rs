@@ -85,7 +85,13 @@ impl Drivers {
                 None => Answer::NotConfigured(format!("no driver for {url}")),
             },
             Read::Routine(routine) => not_configured(routine),
-            Read::Mailbox { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
+            Read::Mailbox { .. } | Read::SpecialUse { .. } | Read::MailboxId { .. } | Read::Metadata { .. } => {
+                Answer::NotConfigured("mailboxes cannot be asked for".into())
+            }
+            Read::ListMember { .. } | Read::ListExists { .. } | Read::ListMembers { .. } => {
+                Answer::NotConfigured("there are no external lists".into())
+            }
+            Read::Duplicate { .. } => Answer::NotConfigured("there is no duplicate memory".into()),
         }
     }
 
@@ -104,7 +110,7 @@ impl Drivers {
                     Outcome::Error(why) => Answer::NotConfigured(why),
                 }
             }
-            Effect::Routine(routine) => not_configured(routine),
+            Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
                 let path = self.sequence_folder.join(file);
                 let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
@@ -114,7 +120,6 @@ impl Drivers {
                     Err(_) => Answer::Temporary("the sequence file could not be read".into()),
                 }
             }
-            Effect::Duplicate { .. } => Answer::NotFound,
         }
     }
 }
