@@ -132,6 +132,7 @@ pub(crate) enum Resume {
 /// What all frames share.
 pub(crate) struct Context<'a> {
     pub program: &'a Program,
+    pub facts: &'a Facts,
     pub limits: &'a Limits,
     pub trace: &'a mut Trace,
     fuel: &'a mut u64,
@@ -292,7 +293,7 @@ impl Machine {
             }));
         }
         let mut random = self.random.unwrap_or(facts.seed);
-        let step = self.run(&mut random);
+        let step = self.run(facts, &mut random);
         self.random = Some(random);
         if matches!(step, Step::Done(_)) {
             self.resume = None;
@@ -300,7 +301,7 @@ impl Machine {
         step
     }
 
-    fn run(&mut self, random: &mut u64) -> Step {
+    fn run(&mut self, facts: &Facts, random: &mut u64) -> Step {
         loop {
             let Some(resume) = self.resume.take() else {
                 return Step::Done(Err(RunError::Answers { asked: 0, got: 0 }));
@@ -310,6 +311,7 @@ impl Machine {
             };
             let mut context = Context {
                 program: &self.program,
+                facts,
                 limits: &self.limits,
                 trace: &mut self.trace,
                 fuel: &mut self.fuel,
