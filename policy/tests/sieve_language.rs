@@ -2,7 +2,7 @@
 
 mod sieve_common;
 
-use policy::sieve::{Level, Options};
+use policy::sieve::{Level, LevelResult, Options, merge};
 use sieve_common::{MIME, PLAIN, Scripts, header, run, summary};
 
 /// Capabilities that most cases need.
@@ -706,6 +706,12 @@ fn ihave() {
             ("several", r#"if ihave ["fileinto","x-none"] { frob; }"#, "(keep)"),
         ],
     );
+    let late = r#"require "ihave"; if anyof(true, ihave "fileinto") {} fileinto "A";"#;
+    let late = run(late, PLAIN, &Scripts(&[]), &Options::default(), |_| {});
+    assert_eq!(
+        summary(&late),
+        "error: this extension is used before `ihave` has found it"
+    );
     let own = run(
         r#"require "ihave"; if ihave "fileinto" { fileinto "A"; } fileinto "B";"#,
         PLAIN,
@@ -1065,6 +1071,113 @@ fn expressions() {
             ("no number", r#"n = "x" * 2;"#, "error: \"x\" is not a number"),
         ],
     );
+}
+
+#[test]
+fn levels() {
+    // Scripts from the most general level to the most specific, and what is done.
+    let cases: &[(&str, &[(Level, &str)], &str)] = &[
+        (
+            "the user decides",
+            &[(Level::System, "discard;"), (Level::User, "keep;")],
+            "keep",
+        ),
+        (
+            "nobody decides",
+            &[
+                (Level::System, "addtag \"[x]\";"),
+                (Level::User, "if false { keep; }"),
+            ],
+            "addtag; (keep)",
+        ),
+        (
+            "the system alone",
+            &[(Level::System, "fileinto \"A\";"), (Level::User, "stop;")],
+            "A",
+        ),
+        (
+            "jettison",
+            &[(Level::System, "jettison;"), (Level::User, "keep; addtag \"x\";")],
+            "jettison; addtag",
+        ),
+        (
+            "refuse is final",
+            &[(Level::System, "refuse \"no\";"), (Level::User, "keep;")],
+            "refuse",
+        ),
+        (
+            "reject is not",
+            &[(Level::System, "reject \"no\";"), (Level::User, "keep;")],
+            "keep",
+        ),
+        (
+            "copies are side effects",
+            &[
+                (Level::System, "fileinto :copy \"A\";"),
+                (Level::User, "fileinto \"B\";"),
+            ],
+            "A copy; B",
+        ),
+        (
+            "the verdict is seen",
+            &[
+                (Level::System, "discard;"),
+                (
+                    Level::User,
+                    "if environment \"vnd.oracle.last-verdict\" \"discard\" { fileinto \"J\"; }",
+                ),
+            ],
+            "J",
+        ),
+        (
+            "no vacation",
+            &[(Level::System, "novacation;"), (Level::User, "vacation \"x\";")],
+            "novacation; (keep)",
+        ),
+        (
+            "no vacation when discarded",
+            &[(Level::System, "discard;"), (Level::User, "vacation \"x\";")],
+            "discard",
+        ),
+        (
+            "a broken system script",
+            &[(Level::System, "discard; error \"x\";"), (Level::User, "stop;")],
+            "(keep)",
+        ),
+        (
+            "a score that is handed on",
+            &[
+                (Level::System, "spamadjust \"7\";"),
+                (Level::User, "if spamtest :is \"7 7\" { discard; }"),
+            ],
+            "discard",
+        ),
+    ];
+    for (name, scripts, want) in cases {
+        let mut results: Vec<LevelResult> = Vec::new();
+        for (level, script) in *scripts {
+            let outcome = run(
+                &format!("{ALL}{script}"),
+                PLAIN,
+                &Scripts(&[]),
+                &Options::default(),
+                |r| {
+                    r.level = *level;
+                    if let Some(before) = results.last() {
+                        r.follow(&before.outcome);
+                    }
+                },
+            );
+            results.push(LevelResult {
+                level: *level,
+                outcome,
+            });
+        }
+        let mut outcome = results[0].outcome.clone();
+        outcome.error = None;
+        outcome.actions = merge(results).actions;
+        assert_eq!(summary(&outcome), *want, "{name}");
+    }
 }
 
 #[test]

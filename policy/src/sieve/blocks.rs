@@ -424,8 +424,9 @@ impl Compiler<'_, '_> {
                     .iter()
                     .all(|n| self.required.has(n) || capability::may_switch_on(n, forbidden));
                 if value {
-                    for name in &names {
-                        self.required.add(name);
+                    let granted = names.iter().map(|n| self.required.grant(n)).fold(0, |a, b| a | b);
+                    if granted != 0 {
+                        self.emit(Op::Grant(granted), test.span);
                     }
                 }
                 self.emit(Op::Flag(value), test.span);

@@ -96,7 +96,7 @@ impl Frame {
                 )
             }
             Test::Spam { percent, matching } => {
-                let spam = &self.request.spam;
+                let spam = &self.spam;
                 let count = Some(usize::from(spam.tested));
                 (
                     matching,
@@ -108,7 +108,7 @@ impl Frame {
                 )
             }
             Test::Virus { matching } => {
-                let value = self.request.virus.unwrap_or(0);
+                let value = self.virus.unwrap_or(0);
                 let count = Some(usize::from(value > 0));
                 (
                     matching,

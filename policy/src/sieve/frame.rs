@@ -69,6 +69,8 @@ struct Call {
     loops: usize,
     /// The part that it sees as the message.
     root: Option<usize>,
+    /// Capabilities that `ihave` has switched on.
+    granted: u64,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl Frame {
                 locals: vec![Value::default(); locals],
                 loops: 0,
                 root: None,
+                granted: 0,
             }],
             loops: Vec::new(),
             flag: false,
@@ -261,6 +264,15 @@ impl Frame {
                     }
                 }
             }
+            Op::Grant(bits) => call.granted |= bits,
+            Op::Need(bits) => {
+                if call.granted & bits == 0 {
+                    return Err(Halt::fault(
+                        "this extension is used before `ihave` has found it",
+                        span,
+                    ));
+                }
+            }
             Op::LeaveLoops(n) => self.loops.truncate(self.loops.len().saturating_sub(*n)),
             Op::Include(include) => {
                 if let Some(call) = self.calls.last_mut() {
@@ -346,6 +358,7 @@ impl Frame {
             locals: vec![Value::default(); locals],
             loops,
             root,
+            granted: 0,
         });
         Ok(())
     }

@@ -48,6 +48,8 @@ impl Names<'_> {
             Op::NextPart { exit } => format!("next part or jump {exit}"),
             Op::EnterPasses => "enter passes".to_owned(),
             Op::NextPass => "next pass".to_owned(),
+            Op::Grant(bits) => format!("grant {bits:x}"),
+            Op::Need(bits) => format!("need {bits:x}"),
             Op::LeaveLoops(n) => format!("leave {n} loops"),
             Op::Include(include) => format!("include {}", include.name),
         }

@@ -78,6 +78,10 @@ pub(super) enum Op {
     EnterPasses,
     /// Counts one more pass.
     NextPass,
+    /// A true `ihave`: these capabilities are switched on.
+    Grant(u64),
+    /// One of these capabilities must have been switched on.
+    Need(u64),
     /// Leaves this many loops.
     LeaveLoops(usize),
     Include(Box<Include>),
