@@ -1076,7 +1076,8 @@ fn expressions() {
 #[test]
 fn levels() {
     // Scripts from the most general level to the most specific, and what is done.
-    let cases: &[(&str, &[(Level, &str)], &str)] = &[
+    type Case = (&'static str, &'static [(Level, &'static str)], &'static str);
+    let cases: &[Case] = &[
         (
             "the user decides",
             &[(Level::System, "discard;"), (Level::User, "keep;")],

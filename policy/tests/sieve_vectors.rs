@@ -6,7 +6,7 @@ use grammar::Sources;
 use policy::message::{HeaderView, Message};
 use policy::sieve::{
     ActionLimits, Envelope, Level, LevelResult, Library, Merged, Mode, Options, Place, Request, SieveOutcome,
-    Spam, Verdict, compile, merge,
+    Verdict, compile, merge,
 };
 use policy::{Answer, Ask, Facts, Limits, Machine, Outcome, Read, Step, Trace};
 use serde_json::Value;

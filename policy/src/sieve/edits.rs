@@ -104,7 +104,7 @@ impl Frame {
         text: String,
         span: Span,
     ) -> Result<(), Halt> {
-        cx.build(self.message.raw().len() + text.len(), Some(span))?;
+        cx.burn((self.message.raw().len() + text.len()) as u64 / 16, Some(span))?;
         let boundary = self.boundary(cx);
         let outer = edit::Outer {
             subject: subject.clone(),
@@ -189,7 +189,10 @@ impl Frame {
     }
 
     pub(super) fn replace(&mut self, cx: &mut Context<'_>, new: edit::New, span: Span) -> Result<(), Halt> {
-        cx.build(self.message.raw().len() + new.text.len(), Some(span))?;
+        cx.burn(
+            (self.message.raw().len() + new.text.len()) as u64 / 16,
+            Some(span),
+        )?;
         let subject = new.subject.clone();
         let part = if self.looping() {
             self.part().filter(|p| *p > 0)

@@ -1,6 +1,7 @@
 //! Values against keys.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use grammar::Span;
 
@@ -18,7 +19,7 @@ pub const MAX_LIST_LOOKUPS: usize = 100;
 /// What a test compares.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    pub texts: Vec<String>,
+    pub texts: Vec<Arc<str>>,
     /// What `:count` counts, where that is not the number of texts.
     pub count: Option<usize>,
     /// Whether a match may set match variables.
@@ -27,6 +28,10 @@ pub(super) struct Values {
 
 impl Values {
     pub fn of(texts: Vec<String>) -> Self {
+        Values::shared(texts.into_iter().map(Arc::from).collect())
+    }
+
+    pub fn shared(texts: Vec<Arc<str>>) -> Self {
         Values {
             texts,
             count: None,
@@ -54,10 +59,10 @@ impl Frame {
         let key_count = matching.keys.len() as u64;
         let indexed = matches!(matching.ready, Ready::Equal(_) | Ready::Contains(_));
         let rounds = if indexed { 1 } else { key_count };
-        cx.burn(
-            values.texts.len() as u64 * rounds + bytes as u64 / 16 * rounds,
-            Some(span),
-        )?;
+        // A search for fixed text is much quicker than other steps, and bodies are long.
+        let quick = matches!(matching.how, Match::Is | Match::Contains);
+        let scanned = bytes as u64 / if quick { 128 } else { 16 };
+        cx.burn(values.texts.len() as u64 * rounds + scanned * rounds, Some(span))?;
         let found = match matching.how {
             Match::Count(relation) => {
                 let count = values.count.unwrap_or(values.texts.len()).to_string();
@@ -78,14 +83,14 @@ impl Frame {
     }
 
     fn simple(&mut self, matching: &Matching, keys: &[String], values: &Values) -> bool {
-        let fold = |v: &String| matching.comparator.fold(v).into_owned();
+        let fold = |v: &str| matching.comparator.fold(v).into_owned();
         let dynamic;
         let folded = match &matching.ready {
             Ready::Equal(set) => return values.texts.iter().any(|v| set.contains(&fold(v))),
             Ready::Contains(all) => return values.texts.iter().any(|v| all.is_match(&fold(v))),
             Ready::Folded(folded) => folded,
             _ => {
-                dynamic = keys.iter().map(fold).collect::<Vec<_>>();
+                dynamic = keys.iter().map(|k| fold(k)).collect::<Vec<_>>();
                 &dynamic
             }
         };
@@ -138,7 +143,7 @@ impl Frame {
                 };
                 if let Some(taken) = taken {
                     if values.captures {
-                        self.set_matched(cx, value.clone(), taken, span)?;
+                        self.set_matched(cx, value.to_string(), taken, span)?;
                     }
                     return Ok(true);
                 }
@@ -197,7 +202,7 @@ impl Frame {
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
-        let pairs: Vec<(&String, &String)> = values
+        let pairs: Vec<(&String, &Arc<str>)> = values
             .texts
             .iter()
             .flat_map(|v| lists.iter().map(move |l| (l, v)))
@@ -213,10 +218,10 @@ impl Frame {
             return Err(Halt::fault(message, span));
         }
         let Some(answers) = answers.take() else {
-            let ask = |(list, value): &(&String, &String)| {
+            let ask = |(list, value): &(&String, &Arc<str>)| {
                 Ask::Read(Read::ListMember {
                     list: (*list).clone(),
-                    value: (*value).clone(),
+                    value: value.to_string(),
                 })
             };
             return Err(Halt::Ask(pairs.iter().map(ask).collect()));
@@ -233,7 +238,7 @@ impl Frame {
                         format!("{what} :list: \"{value}\" is in {list}")
                     });
                     if values.captures {
-                        self.set_matched(cx, (*value).clone(), properties, span)?;
+                        self.set_matched(cx, value.to_string(), properties, span)?;
                     }
                     return Ok(true);
                 }
