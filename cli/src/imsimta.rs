@@ -2,7 +2,7 @@
 
 use crate::argv::{self, UsageError};
 use crate::console::Console;
-use crate::{Exit, Failure, test};
+use crate::{Exit, Failure, commands, test};
 
 /// One command, or one tool of `imsimta test`.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,21 @@ pub const COMMANDS: &[Command] = &[
         name: "test",
         about: "try a part of the site's policy without sending mail",
         run: test::run,
+    },
+    Command {
+        name: "qm",
+        about: "look at the mail queue and work on it",
+        run: commands::qm::run,
+    },
+    Command {
+        name: "cnbuild",
+        about: "check and compile the configuration",
+        run: commands::control::cnbuild,
+    },
+    Command {
+        name: "reload",
+        about: "put the changed configuration in force in the running server",
+        run: commands::control::reload,
     },
     Command {
         name: "version",

@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod argv;
+pub mod commands;
 pub mod config;
 pub mod console;
 pub mod imsimta;

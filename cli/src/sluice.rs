@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::console::Console;
-use crate::{Exit, Failure, imsimta};
+use crate::{Exit, Failure, commands, imsimta};
 
 /// One subcommand.
 pub struct Subcommand {
@@ -19,7 +19,44 @@ pub struct Subcommand {
 }
 
 /// The subcommands, in the order of the help. A new one is a new line here.
-pub const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "up",
+        about: "Start the server; make a site first where there is none",
+        define: commands::up::define,
+        run: commands::up::run,
+    },
+    Subcommand {
+        name: "user",
+        about: "Add users",
+        define: commands::up::define_user,
+        run: commands::up::run_user,
+    },
+    Subcommand {
+        name: "send",
+        about: "Send a test message",
+        define: commands::send::define,
+        run: commands::send::run,
+    },
+    Subcommand {
+        name: "probe",
+        about: "Say what a policy point would decide",
+        define: commands::probe::define,
+        run: commands::probe::run,
+    },
+    Subcommand {
+        name: "explain",
+        about: "Play an SMTP session against the policy, or explain the last ones of the server",
+        define: commands::explain::define,
+        run: commands::explain::run,
+    },
+    Subcommand {
+        name: "status",
+        about: "Counters of the running server",
+        define: |command| command,
+        run: commands::control::status,
+    },
+    Subcommand {
     name: "imsimta",
     about: "Run a command of imsimta: `sluice imsimta test -match`",
     define: |command| {
@@ -36,7 +73,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
         let args = matches.get_many::<String>("arguments").unwrap_or_default();
         imsimta::run(&args.cloned().collect::<Vec<_>>(), console)
     },
-}];
+    },
+];
 
 /// Runs the subcommand that the arguments name.
 pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
@@ -63,7 +101,8 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
                 console.out.write_all(text.as_bytes())?;
                 return Ok(Exit::Ok);
             }
-            console.err.write_all(text.as_bytes())?;
+            // where nobody reads the reason, the exit code still says that nothing was done
+            let _ = console.err.write_all(text.as_bytes());
             return Ok(Exit::Usage);
         }
     };

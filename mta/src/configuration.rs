@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grammar::{Diagnostic, Sources, Span};
+use grammar::{Diagnostic, Reader, Sources, Span};
 use policy::site::{LoadError, Site, Texts};
 
 use crate::log::options::LogOptions;
+
+pub mod image;
 
 /// Names of the parts of a site folder.
 #[derive(Debug, Clone)]
@@ -77,6 +79,8 @@ pub struct Configuration {
     pub site: Arc<Site>,
     /// What its LOG_* options ask for.
     pub log: LogOptions,
+    /// Texts that are newer than the compiled configuration that was loaded.
+    pub stale: Vec<String>,
 }
 
 /// Reads the configuration texts of a site folder.
@@ -131,20 +135,43 @@ pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())
 }
 
-/// Loads the configuration of a site folder, or says all that is wrong with it.
+/// Loads the configuration of a site folder: the compiled one where there is one, else the texts.
 pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
-    load(layout, &texts(layout))
+    match image::load(layout) {
+        Ok(Some(image)) => {
+            let stale = image.stale(layout);
+            let reader = |name: &str| match image.includes.get(name) {
+                Some(text) => Ok(text.clone()),
+                None => Err("it is not in the compiled configuration; run `imsimta cnbuild`".to_string()),
+            };
+            let mut configuration = load(&image.texts, &reader)?;
+            configuration.stale = stale;
+            Ok(configuration)
+        }
+        Ok(None) => read_text(layout),
+        Err(error) => {
+            let mut sources = Sources::new();
+            let file = sources.add(shown_name(&layout.image()), "");
+            let help = "run `imsimta cnbuild` to compile it again, or remove the file to use the texts";
+            let d = Diagnostic::error("C020", Span::new(file, 0, 0), error.to_string()).help(help);
+            Err(LoadError { sources, diagnostics: vec![d] })
+        }
+    }
 }
 
-/// Loads given texts as the configuration of a site folder.
-pub fn load(layout: &Layout, texts: &Texts) -> Result<Configuration, LoadError> {
-    let reader = |name: &str| include(layout, name);
-    let site = policy::site::load(texts, &reader)?;
+/// Loads the texts of a site folder, whether or not there is a compiled configuration.
+pub fn read_text(layout: &Layout) -> Result<Configuration, LoadError> {
+    load(&texts(layout), &|name: &str| include(layout, name))
+}
+
+/// Loads given texts.
+pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Configuration, LoadError> {
+    let site = policy::site::load(texts, reader)?;
     match LogOptions::from_options(|name| site.options.get(name)) {
-        Ok(log) => Ok(Configuration { site: Arc::new(site), log }),
+        Ok(log) => Ok(Configuration { site: Arc::new(site), log, stale: Vec::new() }),
         Err(error) => {
             let mut diagnostics = site.diagnostics;
-            let span = site.options.span(error_option(&error.to_string())).unwrap_or_else(|| place(&site.sources));
+            let span = site.options.span(error_option(&error.to_string())).unwrap_or_default();
             diagnostics.push(Diagnostic::error("O013", span, error.to_string()));
             Err(LoadError { sources: site.sources, diagnostics })
         }
@@ -154,9 +181,4 @@ pub fn load(layout: &Layout, texts: &Texts) -> Result<Configuration, LoadError> 
 /// The option that an error text names.
 fn error_option(text: &str) -> &str {
     text.split(|c: char| !c.is_ascii_uppercase() && c != '_').find(|w| w.starts_with("LOG_")).unwrap_or("LOG_FORMAT")
-}
-
-fn place(sources: &Sources) -> Span {
-    let _ = sources;
-    Span::default()
 }

@@ -199,7 +199,7 @@ impl Context<'_> {
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Frame {
-    Mapping(mapping::Frame),
+    Mapping(Box<mapping::Frame>),
     Rewrite(Box<rewrite::Frame>),
     Sieve(Box<sieve::Frame>),
 }
@@ -210,7 +210,7 @@ pub struct Machine {
     program: Arc<Program>,
     limits: Limits,
     frames: Vec<Frame>,
-    spare: Vec<mapping::Frame>,
+    spare: Vec<Box<mapping::Frame>>,
     asked: usize,
     resume: Option<Resume>,
     fuel: u64,
@@ -352,7 +352,7 @@ impl Machine {
                 Transfer::Ask(asks) => {
                     self.asked = asks.len();
                     for ask in &asks {
-                        self.trace.add(Kind::Ask, None, || format!("asks: {ask}"));
+                        self.trace.add(Kind::Ask, None, || format!("    asks: {ask}"));
                     }
                     return Step::Ask(asks);
                 }
@@ -374,7 +374,7 @@ impl Machine {
             });
         }
         for answer in &answers {
-            self.trace.add(Kind::Answer, None, || format!("answer: {answer}"));
+            self.trace.add(Kind::Answer, None, || format!("    answer: {answer}"));
         }
         self.asked = 0;
         self.resume = Some(Resume::Answered(answers));

@@ -17,7 +17,7 @@ use crate::program::Program;
 use crate::rewrite::{self, ChannelFacts};
 
 /// The texts of a configuration, each with the name to show for it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Texts {
     /// `imta.cnf`; must be there.
     pub imta: Option<(String, String)>,
@@ -87,6 +87,20 @@ pub struct Service {
 }
 
 impl Site {
+    /// A site of mapping tables alone, for tools.
+    pub fn of_program(program: Program, sources: Sources, diagnostics: Vec<Diagnostic>) -> Self {
+        Site {
+            options: Options::default(),
+            channels: Vec::new(),
+            program: Arc::new(program),
+            aliases: Aliases::default(),
+            general: HashMap::new(),
+            services: Vec::new(),
+            sources,
+            diagnostics,
+        }
+    }
+
     /// A channel by name.
     pub fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.iter().find(|c| c.name == name)
@@ -152,7 +166,7 @@ impl Loader<'_> {
                 Diagnostic::error("C011", Span::new(file, 0, 0), "there is no imta.cnf")
                     .help("a site needs rewrite rules and channels; `sluice up` writes an example"),
             );
-            return self.empty(options);
+            return Site { options, ..Site::of_program(Program::default(), Sources::new(), Vec::new()) };
         };
         let imta = grammar::imta::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
         let channels = channel::build(&imta, &mut self.diagnostics);
@@ -194,19 +208,6 @@ impl Loader<'_> {
             aliases: Aliases::new(aliases),
             general,
             services,
-            sources: Sources::new(),
-            diagnostics: Vec::new(),
-        }
-    }
-
-    fn empty(&self, options: Options) -> Site {
-        Site {
-            options,
-            channels: Vec::new(),
-            program: Arc::default(),
-            aliases: Aliases::default(),
-            general: HashMap::new(),
-            services: Vec::new(),
             sources: Sources::new(),
             diagnostics: Vec::new(),
         }

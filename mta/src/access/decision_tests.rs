@@ -331,6 +331,13 @@ fn refused_connections() {
 fn other_tables() {
     let cases = [
         (
+            "originators, other letters",
+            Point::AuthRewrite,
+            "kt",
+            "a@x|b@x",
+            json!({"envelope_from": "a@x", "sender": "b@x"}),
+        ),
+        (
             "notices, TLS accepted",
             Point::TlsAccess,
             "<>S",

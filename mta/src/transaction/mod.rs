@@ -25,7 +25,7 @@ use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::smtp::command::{Mail, Ret};
 use crate::smtp::protocol::Reply;
 
-pub use header::HeaderFacts;
+pub use header::{HeaderFacts, date};
 pub use message::{Collected, Collector, Enqueue, Queued, TooLarge, enqueue, unique_id};
 
 /// What happened in a session, for `sluice explain`.
@@ -513,4 +513,9 @@ fn in_group((user, group): &(String, String)) -> bool {
         let mut fields = l.split(':');
         fields.next() == Some(user) && fields.nth(2) == Some(id)
     })
+}
+
+/// The date and time now, as a Date field has it.
+pub fn date_now() -> String {
+    date(&jiff::Zoned::now())
 }

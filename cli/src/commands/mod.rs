@@ -1,0 +1,59 @@
+//! The commands that run a server, talk to it, or play a policy.
+
+pub mod control;
+pub mod explain;
+pub mod probe;
+pub mod qm;
+pub mod send;
+pub mod up;
+
+use std::future::Future;
+
+use grammar::Severity;
+use mta::configuration::{Configuration, Layout, read};
+use policy::site::LoadError;
+
+use crate::Failure;
+use crate::console::Console;
+
+/// Runs something asynchronous to its end.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("cannot start: {e}")))?;
+    Ok(runtime.block_on(future))
+}
+
+/// The layout of the console's site.
+pub fn layout(console: &Console<'_>) -> Layout {
+    Layout::new(console.site.clone())
+}
+
+/// Loads the site of the console, printing errors, and warnings where `warnings` says so.
+pub fn load(layout: &Layout, warnings: bool, console: &mut Console<'_>) -> Result<Configuration, Failure> {
+    match read(layout) {
+        Ok(configuration) => {
+            for file in &configuration.stale {
+                console.note(&format!("{file} is newer than the compiled configuration: run `imsimta cnbuild`"));
+            }
+            if warnings {
+                let site = &configuration.site;
+                for d in site.diagnostics.iter().filter(|d| d.severity >= Severity::Warning) {
+                    writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
+                }
+            }
+            Ok(configuration)
+        }
+        Err(error) => Err(report(&error, console)?),
+    }
+}
+
+/// Prints all that is wrong with a configuration.
+pub fn report(error: &LoadError, console: &mut Console<'_>) -> Result<Failure, Failure> {
+    for d in error.diagnostics.iter().filter(|d| d.severity >= Severity::Warning) {
+        writeln!(console.err, "{}\n", d.render(&error.sources, console.colour))?;
+    }
+    let errors = error.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    Ok(Failure::Config(format!("the configuration does not load: {errors} error(s)")))
+}

@@ -1,0 +1,176 @@
+//! `sluice up`: starts the server on a site, which is made first where there is none; `sluice user`.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command};
+use mta::configuration::Layout;
+use mta::server::{Running, Server, StartError};
+use mta::up::{NewSite, add_user, create, exists};
+
+use super::{block_on, layout, report};
+use crate::console::Console;
+use crate::{Exit, Failure};
+
+/// The arguments of `up`.
+pub fn define(command: Command) -> Command {
+    command
+        .arg(Arg::new("dir").long("dir").value_name("D").help("The site's folder; made where it is not there"))
+        .arg(Arg::new("host").long("host").value_name("H").help("Name of this machine, for a new site"))
+        .arg(Arg::new("domain").long("domain").value_name("D").help("Mail domain, for a new site"))
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .value_name("P")
+                .value_parser(clap::value_parser!(u16))
+                .help("Port of SMTP, for a new site (2525); 0: any free ports"),
+        )
+}
+
+/// Starts the server and serves until it is told to stop.
+pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if let Some(dir) = matches.get_one::<String>("dir") {
+        console.site = PathBuf::from(dir);
+    }
+    let layout = layout(console);
+    if exists(&layout) {
+        for option in ["host", "domain", "port"] {
+            if matches.contains_id(option) {
+                console.note(&format!("--{option} is for a new site; {} is there already and is used as it is", layout.root.display()));
+            }
+        }
+    } else {
+        let host = matches.get_one::<String>("host").cloned().unwrap_or_else(machine_name);
+        let domain = matches.get_one::<String>("domain").cloned().unwrap_or_else(|| domain_of(&host));
+        let port = matches.get_one::<u16>("port").copied().unwrap_or(2525);
+        let users = create(&layout, &NewSite { host: host.clone(), domain: domain.clone(), port })
+            .map_err(|e| Failure::Failed(e.to_string()))?;
+        writeln!(console.out, "A new site for {domain} on host {host} is in {}.", layout.root.display())?;
+        for user in users {
+            writeln!(console.out, "User {} has the password {} (shown this once).", user.uid, user.password)?;
+        }
+        writeln!(console.out)?;
+    }
+    block_on(serve(layout, console))?
+}
+
+async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let running = match Server::start(layout).await {
+        Ok(running) => running,
+        Err(StartError::Configuration(error)) => return Err(report(&error, console)?),
+        Err(error) => return Err(Failure::Failed(error.to_string())),
+    };
+    introduce(&running, console)?;
+    console.out.flush()?;
+    wait().await;
+    writeln!(console.out, "\nStopping: sessions and deliveries in hand end first.")?;
+    console.out.flush()?;
+    running.stop().await;
+    Ok(Exit::Ok)
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn wait() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure> {
+    let configuration = running.server.configuration.load_full();
+    let site = &configuration.site;
+    for d in site.diagnostics.iter().filter(|d| d.severity >= grammar::Severity::Warning) {
+        writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
+    }
+    for file in &configuration.stale {
+        console.note(&format!("{file} is newer than the compiled configuration: run `imsimta cnbuild`"));
+    }
+    let r = &running.recovery;
+    for problem in &r.problems {
+        console.note(&format!("the queue: {problem}"));
+    }
+    writeln!(console.out, "Sluice {} runs as {}.", env!("CARGO_PKG_VERSION"), site.host())?;
+    let mut smtp = None;
+    for (service, tls, address) in &running.listening {
+        let how = if *tls { " (TLS from the first octet)" } else { "" };
+        writeln!(console.out, "  {service:<12} {address}{how}")?;
+        if service == "SMTP" && !tls {
+            smtp = smtp.or(Some(*address));
+        }
+    }
+    if r.entries > 0 {
+        writeln!(console.out, "  {} message(s) were in the queue.", r.entries)?;
+    }
+    let directory = running.server.directory.load();
+    let domain = directory.default_domain().unwrap_or("example.com");
+    let user = directory.users().next().map_or("alice", |u| u.uid.as_str());
+    let server = smtp.map_or("127.0.0.1:2525".to_string(), |a| a.to_string());
+    let dir = running.server.layout.root.display();
+    let default = dir.to_string() == "./sluice-site";
+    let set = if default { String::new() } else { format!("SLUICE_SITE={dir} ") };
+    writeln!(
+        console.out,
+        "\nThings to try, in another window:\n\
+         \x20 {set}sluice send --to {user}@{domain} --subject Hello      a mail, and where it went:\n\
+         \x20     ls {dir}/store/{user}/Maildir/new\n\
+         \x20 {set}sluice explain --client-ip 192.0.2.1 --helo x --mail-from a@b.example --rcpt-to c@d.example\n\
+         \x20     why a stranger may not relay, without sending anything\n\
+         \x20 edit {dir}/config/mappings, then\n\
+         \x20     {set}imsimta test -mapping -table=ORIG_SEND_ACCESS    what it would do\n\
+         \x20     {set}imsimta reload                                   put it in force\n\
+         SMTP is on {server}. Ctrl-C stops the server."
+    )?;
+    Ok(())
+}
+
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim().to_ascii_lowercase();
+    let ok = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+    match (ok, name.contains('.')) {
+        (false, _) => "mail.example.com".into(),
+        (true, true) => name,
+        (true, false) => format!("{name}.example.com"),
+    }
+}
+
+/// The domain of a host: its name without the first label, if two labels are left.
+fn domain_of(host: &str) -> String {
+    match host.split_once('.') {
+        Some((_, rest)) if rest.contains('.') => rest.to_string(),
+        _ => host.to_string(),
+    }
+}
+
+/// The arguments of `user`.
+pub fn define_user(command: Command) -> Command {
+    let add = Command::new("add")
+        .about("Add a user with a mailbox")
+        .arg(Arg::new("name").required(true).value_name("NAME"))
+        .arg(Arg::new("dir").long("dir").value_name("D").help("The site's folder"));
+    command.subcommand_required(true).subcommand(add)
+}
+
+/// `sluice user add`.
+pub fn run_user(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let Some(("add", matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
+    if let Some(dir) = matches.get_one::<String>("dir") {
+        console.site = PathBuf::from(dir);
+    }
+    let layout = layout(console);
+    let name = matches.get_one::<String>("name").map_or("", String::as_str);
+    let user = add_user(&layout, name, None).map_err(|e| Failure::Failed(e.to_string()))?;
+    writeln!(console.out, "User {} has the password {} (shown this once).", user.uid, user.password)?;
+    if layout.control().exists() {
+        let response = super::control::ask(&layout, &mta::control::Request::Reload)?;
+        let told = if response.ok { "The running server knows the user." } else { "Run `imsimta reload` for the running server." };
+        writeln!(console.out, "{told}")?;
+    }
+    Ok(Exit::Ok)
+}
