@@ -374,7 +374,8 @@ impl Machine {
             });
         }
         for answer in &answers {
-            self.trace.add(Kind::Answer, None, || format!("    answer: {answer}"));
+            self.trace
+                .add(Kind::Answer, None, || format!("    answer: {answer}"));
         }
         self.asked = 0;
         self.resume = Some(Resume::Answered(answers));

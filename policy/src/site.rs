@@ -166,7 +166,10 @@ impl Loader<'_> {
                 Diagnostic::error("C011", Span::new(file, 0, 0), "there is no imta.cnf")
                     .help("a site needs rewrite rules and channels; `sluice up` writes an example"),
             );
-            return Site { options, ..Site::of_program(Program::default(), Sources::new(), Vec::new()) };
+            return Site {
+                options,
+                ..Site::of_program(Program::default(), Sources::new(), Vec::new())
+            };
         };
         let imta = grammar::imta::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
         let channels = channel::build(&imta, &mut self.diagnostics);

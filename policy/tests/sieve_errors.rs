@@ -140,12 +140,12 @@ fn mistakes() {
         (
             "notify",
             "require \"enotify\"; notify :importance \"4\" :options [\"x\"] \"frob:x\";",
-            &["S129 1:58", "S129 1:39", "S129 1:53"],
+            &["S129 1:39", "S129 1:53", "S129 1:58"],
         ),
         (
             "redirect",
             "require [\"redirect-dsn\"]; redirect :ret \"ALL\" :notify \"NEVER,DELAY\" \"a@b.example\";",
-            &["S129 1:55", "S129 1:41"],
+            &["S129 1:41", "S129 1:55"],
         ),
         (
             "list names",
@@ -265,6 +265,11 @@ fn mistakes() {
         ),
         ("error without ihave", "error \"x\";", &["S103 1:1"]),
         ("syntax first", "keep; \"x\"; frob;", &["S001 1:7"]),
+        (
+            "a missing semicolon hides nothing",
+            "if true { fileinto \"a\" }\nkep;",
+            &["S103 1:11", "S002 1:23", "S101 2:1"],
+        ),
         (
             "all at once",
             "require [\"fileinto\", \"nope\"];\nif heder \"a\" \"b\" {\n  fileinto :copy \"x\";\n}\nredirect \"bad\";\nkeep 1;\n",

@@ -1347,3 +1347,13 @@ fn limits_of_users_and_rights_of_the_system() {
         assert_eq!(of(level, script), want, "{level:?} {script}");
     }
 }
+
+#[test]
+fn the_trace_says_what_was_compared_and_decided() {
+    let script = "require [\"fileinto\", \"variables\"];\nif header :matches [\"x-none\", \"subject\"] \"* order*\" { fileinto \"${1}\"; }";
+    let want = "header x-none,subject :matches \"* order*\": \"Café order for you\": true  [s:2:4]";
+    let trace = sieve_common::trace(script, PLAIN);
+    assert!(trace.contains(want), "{trace}");
+    assert!(trace.contains("${1} = \"Café\"  [s:2:4]"), "{trace}");
+    assert!(trace.contains("fileinto \"Café\"  [s:2:"), "{trace}");
+}

@@ -7,7 +7,7 @@ use grammar::Span;
 use super::Level;
 use super::compare::Match;
 use super::frame::{Frame, Halt};
-use super::matching::Values;
+use super::matching::{Values, What};
 use super::outcome::Action;
 use super::program::{Index, Matching};
 use super::values::indexed;
@@ -159,7 +159,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![String::new(); places.len()])
             };
-            let all = self.compare(cx, matching, values, "deleteheader", span, &mut None)?;
+            let all = self.compare(cx, matching, values, What("deleteheader", &[]), span, &mut None)?;
             return Ok(if all { places } else { Vec::new() });
         }
         let mut out = Vec::new();
@@ -169,7 +169,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![text])
             };
-            if self.compare(cx, matching, values, "field", span, &mut None)? {
+            if self.compare(cx, matching, values, What("field", &[]), span, &mut None)? {
                 out.push(at);
             }
         }

@@ -1,6 +1,7 @@
 //! Values against keys.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use grammar::Span;
@@ -15,6 +16,28 @@ use crate::trace::Kind;
 
 /// Members looked up in external lists by one test at most.
 pub const MAX_LIST_LOOKUPS: usize = 100;
+
+/// A test for the trace: its name, and the fields or other names that it looks at.
+#[derive(Clone, Copy)]
+pub(super) struct What<'a>(pub &'static str, pub &'a [Str]);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        for (n, name) in self.1.iter().take(5).enumerate() {
+            write!(f, "{}{}", if n == 0 { " " } else { "," }, constant(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a string before it is computed.
+fn constant(string: &Str) -> Cow<'_, str> {
+    match string {
+        Str::Const(text) => shorten(text),
+        Str::Template(_) | Str::Computed(_) => "(computed)".into(),
+    }
+}
 
 /// What a test compares.
 #[derive(Debug, Default)]
@@ -47,7 +70,7 @@ impl Frame {
         cx: &mut Context<'_>,
         matching: &Matching,
         values: Values,
-        what: &str,
+        what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
@@ -198,7 +221,7 @@ impl Frame {
         cx: &mut Context<'_>,
         lists: &[String],
         values: Values,
-        what: &str,
+        what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
@@ -279,7 +302,14 @@ impl Frame {
 }
 
 /// Writes what a test compared and what came of it.
-fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str, found: bool, span: Span) {
+fn trace(
+    cx: &mut Context<'_>,
+    matching: &Matching,
+    values: &Values,
+    what: What<'_>,
+    found: bool,
+    span: Span,
+) {
     cx.trace.add(Kind::Test, Some(span), || {
         let how = match matching.how {
             Match::Is => ":is",
@@ -290,10 +320,7 @@ fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str,
             Match::Count(_) => ":count",
             Match::List => ":list",
         };
-        let key = |k: &Str| match k {
-            Str::Const(c) => shorten(c).into_owned(),
-            Str::Template(_) | Str::Computed(_) => "(computed)".to_owned(),
-        };
+        let key = |k: &Str| constant(k).into_owned();
         let show = |texts: Vec<String>| {
             let more = texts.len().saturating_sub(5);
             let mut shown: Vec<String> = texts.into_iter().take(5).map(|t| format!("\"{t}\"")).collect();
