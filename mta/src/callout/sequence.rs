@@ -34,7 +34,9 @@ pub fn next(path: &Path) -> Result<u64, SequenceError> {
     (&mut file).take(64).read_to_string(&mut text).map_err(io)?;
     let last: u64 = match text.trim() {
         "" => 0,
-        number => number.parse().map_err(|_| SequenceError::NoNumber { path: name() })?,
+        number => number
+            .parse()
+            .map_err(|_| SequenceError::NoNumber { path: name() })?,
     };
     let number = last.wrapping_add(1);
     file.rewind().map_err(io)?;

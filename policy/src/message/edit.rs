@@ -278,3 +278,10 @@ mod tests {
         assert_eq!(kinds, ["mixed", "plain", "rfc822", "html"]);
     }
 }
+
+/// The header block of a message as edited, with the empty line that ends it.
+pub fn edited_header(message: &Message, headers: &Arc<Overlay>) -> Vec<u8> {
+    let mut out = header(message, Some(headers), &|_| false);
+    out.extend_from_slice(b"\r\n");
+    out
+}
