@@ -262,10 +262,13 @@ impl Usage {
         if let Some((_, qualifier, negated)) = all.iter().find(|(n, ..)| *n == name || *n == plain) {
             return Ok((qualifier, *negated));
         }
-        let fits: Vec<_> = all.iter().filter(|(n, ..)| n.starts_with(&plain)).collect();
+        let fits: Vec<_> = all
+            .iter()
+            .filter(|(n, ..)| !plain.is_empty() && n.starts_with(&plain))
+            .collect();
         match fits.as_slice() {
-            [(_, qualifier, negated)] if !plain.is_empty() => Ok((qualifier, *negated)),
-            [] | [_] => Err(UsageError::Unknown {
+            [(_, qualifier, negated)] => Ok((qualifier, *negated)),
+            [] => Err(UsageError::Unknown {
                 word: word.to_string(),
                 nearest: policy::mapping::nearest(&plain, all.iter().map(|(n, ..)| n))
                     .map(|n| format!("-{n}")),

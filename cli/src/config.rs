@@ -178,7 +178,7 @@ pub fn show(diagnostics: &[Diagnostic], sources: &Sources, console: &mut Console
     }
     for diagnostic in order.iter().take(SHOWN_LIMIT) {
         let text = diagnostic.render(sources, console.colour);
-        let _ = writeln!(console.err, "{text}");
+        let _ = writeln!(console.err, "{text}\n");
     }
     if order.len() > SHOWN_LIMIT {
         console.note(&format!(

@@ -96,8 +96,9 @@ mod tests {
 
     #[test]
     fn lines_are_bounded() {
+        type Expected<'a> = Result<&'a [&'a str], &'a str>;
         let long = "x".repeat(LINE_LIMIT);
-        let cases: &[(&str, Vec<u8>, Result<&[&str], &str>)] = &[
+        let cases: &[(&str, Vec<u8>, Expected<'_>)] = &[
             ("nothing", b"".to_vec(), Ok(&[])),
             ("no end of line", b"a\r\nb".to_vec(), Ok(&["a", "b"])),
             ("empty lines", b"\n\na\n".to_vec(), Ok(&["", "", "a"])),

@@ -143,7 +143,7 @@ impl Server {
     pub async fn start(layout: Layout) -> Result<Running, StartError> {
         let configuration =
             configuration::read(&layout).map_err(|e| StartError::Configuration(Box::new(e)))?;
-        let directory = directory::load(&layout.users())?.directory;
+        let directory = users(&layout)?;
         let io = |path: std::path::PathBuf| move |error| StartError::Io { path: path.display().to_string(), error };
         for dir in [layout.queue(), layout.log(), layout.store(), layout.tls(), layout.root.join("run")] {
             make_private(&dir).map_err(io(dir.clone()))?;
@@ -205,7 +205,7 @@ impl Server {
     /// Loads the configuration and the users again and swaps them in; what does not load changes nothing.
     pub fn reload(&self) -> Result<Arc<Configuration>, ReloadError> {
         let configuration = configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
-        let directory = directory::load(&self.layout.users())?.directory;
+        let directory = users(&self.layout)?;
         self.directory.store(Arc::new(directory));
         self.configuration.store(Arc::new(configuration));
         Ok(self.configuration.load_full())
@@ -293,6 +293,16 @@ impl Running {
         let _ = std::fs::remove_file(self.server.layout.control());
         let _ = std::fs::remove_file(self.server.layout.listening());
     }
+}
+
+/// The users of a site; a site without a user file has none of its own.
+fn users(layout: &Layout) -> Result<Directory, directory::LoadError> {
+    if !layout.users().exists()
+        && let Ok(empty) = Directory::new()
+    {
+        return Ok(empty);
+    }
+    Ok(directory::load(&layout.users())?.directory)
 }
 
 /// A random seed for a message.

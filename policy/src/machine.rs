@@ -193,7 +193,7 @@ impl Context<'_> {
 
 #[derive(Debug)]
 enum Frame {
-    Mapping(mapping::Frame),
+    Mapping(Box<mapping::Frame>),
     Rewrite(Box<rewrite::Frame>),
 }
 
@@ -203,7 +203,7 @@ pub struct Machine {
     program: Arc<Program>,
     limits: Limits,
     frames: Vec<Frame>,
-    spare: Vec<mapping::Frame>,
+    spare: Vec<Box<mapping::Frame>>,
     asked: usize,
     resume: Option<Resume>,
     fuel: u64,
@@ -279,7 +279,7 @@ impl Machine {
             }));
         }
         let mut random = self.random.unwrap_or(facts.seed);
-        let step = self.run(facts, &mut random);
+        let step = self.run(&mut random);
         self.random = Some(random);
         if matches!(step, Step::Done(_)) {
             self.resume = None;
@@ -287,7 +287,7 @@ impl Machine {
         step
     }
 
-    fn run(&mut self, facts: &Facts, random: &mut u64) -> Step {
+    fn run(&mut self, random: &mut u64) -> Step {
         loop {
             let Some(resume) = self.resume.take() else {
                 return Step::Done(Err(RunError::Answers { asked: 0, got: 0 }));

@@ -8,7 +8,7 @@
 //! **Once only.** A delivery has a key. It is part of the file's name, and a delivery whose key is already in
 //! `new/` or `cur/` writes nothing and returns the file that is there: so a delivery repeated after a crash
 //! makes no second copy, unless a reader moved or deleted the first meanwhile. The search reads the names of
-//! both directories, so its cost grows with the mailbox (about 0.5 µs a name).
+//! both directories, so its cost grows with the mailbox (roughly a microsecond a name).
 //!
 //! **Folders.** `Lists.Rust` is the directory `.Lists.Rust`, made on demand; `INBOX` (in any case) is the
 //! Maildir itself and `INBOX.Lists` is `Lists`. Characters beyond ASCII and `&` are written in the modified

@@ -56,22 +56,18 @@ start_sluice() {
     rm -rf "$sluice_dir"
     mkdir -p "$sluice_dir/config"
     [ "$mode" = relay ] && delivery=" daemon [127.0.0.1] port $SINK_PORT"
-    cat >"$sluice_dir/config/imta.cnf" <<CNF
-mx.bench.test \$U%\$D@mx.bench.test
-. \$U%\$H\$D@tcp_local-daemon
-
-l viaaliasrequired
-mx.bench.test
-
-tcp_local smtp mx single_sys remotehost maxjobs 20$delivery
-tcp_local-daemon
-CNF
-    : >"$sluice_dir/config/mappings"
+    # the relay-blocking site as `sluice up` makes it, with the one change that the mode needs
+    cp "$root"/examples/relay/* "$sluice_dir/config/"
+    printf 'local.hostname = mx.bench.test\nservice.defaultdomain = bench.test\n' >"$sluice_dir/config/msg.conf"
+    printf 'INTERFACE_ADDRESS=127.0.0.1\n[SERVICE=SMTP]\nPORT=%s\nPARAMETER=CHANNEL=tcp_local\n' "$SLUICE_PORT" \
+        >"$sluice_dir/config/dispatcher.cnf"
+    [ -z "$delivery" ] || sed -i "s/^tcp_local smtp mx/tcp_local smtp$delivery/" "$sluice_dir/config/imta.cnf"
     if [ "$mode" = hold ]; then
         # shellcheck disable=SC2016 # the dollars are the mapping's
-        printf 'ORIG_SEND_ACCESS\n\n  *  $Y$H\n' >"$sluice_dir/config/mappings"
+        sed -i '/^ORIG_SEND_ACCESS$/{n;a\  tcp_intranet|*|tcp_local|*  $Y$H
+}' "$sluice_dir/config/mappings"
     fi
-    "$SLUICE" up --dir "$sluice_dir" --port "$SLUICE_PORT" >"$BENCH_DIR/sluice.log" 2>&1 &
+    "$SLUICE" up --dir "$sluice_dir" >"$BENCH_DIR/sluice.log" 2>&1 &
     sluice_pid=$!
     await_banner "$SLUICE_PORT" || die "Sluice does not answer on port $SLUICE_PORT; see $BENCH_DIR/sluice.log"
 }

@@ -182,6 +182,9 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Fa
         return Ok(Exit::Ok);
     }
     let mut session = session(&parsed)?;
+    if session.json && parsed.value("table").is_none() {
+        return Err(UsageError::Other("`-json` needs a table: write `-table=NAME`".into()).into());
+    }
     for name in ["source_channel", "destination_channel", "originator"] {
         if parsed.is_set(name) {
             console.note(&format!(
@@ -201,10 +204,15 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Fa
     };
     let prompts = !session.json && input.is_none();
     let mappings = config::load(&session.choice, console)?;
+    // not before the configuration has loaded: an earlier file is not lost to a typing error
+    if let Some(name) = parsed.value("output") {
+        let file = File::create(name).map_err(|error| {
+            let why = explain(&error);
+            UsageError::Other(format!("cannot use `-output={name}`: {why}"))
+        })?;
+        session.output = Some(BufWriter::new(file));
+    }
     if parsed.value("table").is_none() {
-        if session.json {
-            return Err(UsageError::Other("`-json` needs a table: write `-table=NAME`".into()).into());
-        }
         console.prompt("Enter table name: ")?;
         match read_line(console.input)? {
             Some(name) => session.table = name.trim().to_string(),
@@ -270,16 +278,6 @@ fn session(parsed: &Parsed) -> Result<Session, UsageError> {
         Given::Present(Some(file)) => Image::File(file.clone()),
         _ => Image::Site,
     };
-    let output = match parsed.value("output") {
-        None => None,
-        Some(name) => match File::create(name) {
-            Ok(file) => Some(BufWriter::new(file)),
-            Err(error) => {
-                let why = explain(&error);
-                return Err(UsageError::Other(format!("cannot use `-output={name}`: {why}")));
-            }
-        },
-    };
     Ok(Session {
         choice: Choice {
             image,
@@ -291,7 +289,7 @@ fn session(parsed: &Parsed) -> Result<Session, UsageError> {
         trace,
         json: parsed.is_set("json"),
         answers: Answers::new(parsed.value("answers"), *parsed.get("callouts") == Given::Negated)?,
-        output,
+        output: None,
     })
 }
 
@@ -367,6 +365,7 @@ impl Session {
             }
             self.output(console).write_all(out.as_bytes())?;
             if let Some(error) = error {
+                console.out.flush()?;
                 let _ = writeln!(console.err, "imsimta: {error}");
             }
         }

@@ -233,7 +233,7 @@ impl Scanner<'_, '_> {
                 percent.map(PartKind::Random)
             }),
             '.' => self.delimited(tail, '.', pos, len, |_, body, _| {
-                Some(PartKind::Temporary((!body.is_empty()).then(|| unquote(body))))
+                Some(PartKind::Temporary((!body.is_empty()).then(|| body.to_string())))
             }),
             '#' => self.delimited(tail, '#', pos, len, Self::sequence),
             '|' => self.delimited(tail, '|', pos, len, Self::table),

@@ -11,7 +11,7 @@
 //!
 //! Guarantees: a commit that resolved `Ok` survives a power failure; one that resolved with an error leaves no
 //! trace; one that never resolved is there whole or not at all. Requests waiting at one moment share one sync,
-//! and none waits for others to arrive. Ids are never used twice. Nothing that was acknowledged is dropped
+//! and a lone one does not wait for others. Ids are never used twice. Nothing that was acknowledged is dropped
 //! silently: what does not read is in [`Recovery::problems`].
 //!
 //! Limits, each with its answer: [`Options::queue`] requests wait for the writer, further callers wait in their

@@ -1,7 +1,8 @@
 //! The one writer: takes every request that waits, writes them as one batch, syncs once, answers them all.
 //!
-//! There is no delay to gather more: requests that arrive during a sync form the next batch, so a lone commit
-//! costs one sync and many share one. The index changes after the sync and before the answers.
+//! Requests that arrive during a sync form the next batch, so a lone commit costs one sync, at once, and many
+//! share one. (Only after a batch of several does the writer yield for at most 50 µs; see [`Patience`].) The
+//! index changes after the sync and before the answers.
 //!
 //! A batch that fails is answered with the error; see [`super::segments`] for why it never comes back. When it
 //! fails for want of room its updates and removals are tried once more, alone, on the room of the reserve.
@@ -9,6 +10,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -74,6 +76,34 @@ impl Request {
     }
 }
 
+/// Callers of one batch come back together, and the first of them must not have a sync for itself: that would
+/// split them into two halves for good, each waiting for the other. So after a batch of several the writer
+/// yields its processor for a moment while fewer have come back. After a lone commit it never does.
+struct Patience {
+    until: Option<Instant>,
+    expected: usize,
+}
+
+impl Patience {
+    /// Well below the time of any sync.
+    const LIMIT: Duration = Duration::from_micros(50);
+
+    /// So many share a sync well enough; to wait for more costs more than it saves (measured with 64 callers).
+    const ENOUGH: usize = 16;
+
+    fn new(wanted: bool, expected: usize) -> Self {
+        let until = (wanted && expected > 1).then(|| Instant::now() + Self::LIMIT);
+        Self {
+            until,
+            expected: expected.min(Self::ENOUGH),
+        }
+    }
+
+    fn lasts(&self, arrived: usize) -> bool {
+        arrived < self.expected && self.until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
 /// A request that gets an error whatever becomes of the batch.
 struct Refused {
     request: Request,
@@ -88,6 +118,8 @@ pub(super) struct Writer {
     pub(super) compaction: Compaction,
     receiver: mpsc::Receiver<Request>,
     batch: Vec<u8>,
+    /// Requests in the last batch.
+    answered: usize,
     _lock: DiskLock,
 }
 
@@ -105,6 +137,7 @@ impl Writer {
             compaction,
             receiver,
             batch: Vec::new(),
+            answered: 0,
             _lock: lock,
         }
     }
@@ -133,11 +166,15 @@ impl Writer {
             .map(Bytes::len)
             .sum::<usize>();
         let mut open = true;
+        let patience = Patience::new(wait && !closing && !requests.is_empty(), self.answered);
         while bytes < MAX_BATCH {
             match self.receiver.try_recv() {
                 Ok(request) => {
                     bytes += request.record().map_or(0, Bytes::len);
                     requests.push(request);
+                }
+                Err(mpsc::error::TryRecvError::Empty) if patience.lasts(requests.len()) => {
+                    std::thread::yield_now();
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {
                     open = !closing;
@@ -149,6 +186,7 @@ impl Writer {
                 }
             }
         }
+        self.answered = requests.len();
         let copies = if open { self.copies() } else { Vec::new() };
         self.commit(requests, copies);
         self.tidy();
