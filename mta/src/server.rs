@@ -10,6 +10,7 @@ use policy::Facts;
 use policy::site::LoadError;
 use store::disk::RealDisk;
 use store::envelope::{Envelope, Time};
+use store::memory::Memory;
 use store::spool::log::{Options as SpoolOptions, Recovery, SegmentSpool};
 use store::spool::{EntryId, Spool, SpoolError};
 use tokio::sync::{Semaphore, watch};
@@ -121,6 +122,8 @@ pub struct Server {
     pub failures: Mutex<AuthFailures>,
     /// Password verifications at once.
     pub verifications: Semaphore,
+    /// What vacation and duplicate remember; `None` where it cannot be kept.
+    pub memory: Option<Arc<Memory>>,
     /// The Sieve scripts of the users.
     pub user_scripts: UserScripts,
     /// Counts.
@@ -176,7 +179,13 @@ impl Server {
         let spool: Arc<dyn Spool> = Arc::new(spool);
         let configuration = Arc::new(ArcSwap::from_pointee(configuration));
         let directory = Arc::new(ArcSwap::from_pointee(directory));
-        let drivers = Arc::new(Drivers::new(Arc::clone(&directory), layout.config()));
+        let memory = Memory::open(&layout.root.join("run").join("memory"));
+        let memory = memory.map(Arc::new).inspect_err(|e| eprintln!("{e}; vacation replies are off")).ok();
+        let mut drivers = Drivers::new(Arc::clone(&directory), layout.config());
+        if let Some(memory) = &memory {
+            drivers = drivers.with_memory(Arc::clone(memory));
+        }
+        let drivers = Arc::new(drivers);
         let journal = Journal::start(
             &layout.log(),
             &layout.queue(),
@@ -196,6 +205,7 @@ impl Server {
         }
         let user_scripts = UserScripts::new(layout.root.join("sieve"));
         let server = Arc::new(Server {
+            memory,
             user_scripts,
             layout,
             configuration,
