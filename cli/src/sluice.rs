@@ -57,22 +57,22 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         run: commands::control::status,
     },
     Subcommand {
-    name: "imsimta",
-    about: "Run a command of imsimta: `sluice imsimta test -match`",
-    define: |command| {
-        command.disable_help_flag(true).arg(
-            Arg::new("arguments")
-                .action(ArgAction::Append)
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("The command and its arguments"),
-        )
-    },
-    run: |matches, console| {
-        let args = matches.get_many::<String>("arguments").unwrap_or_default();
-        imsimta::run(&args.cloned().collect::<Vec<_>>(), console)
-    },
+        name: "imsimta",
+        about: "Run a command of imsimta: `sluice imsimta test -match`",
+        define: |command| {
+            command.disable_help_flag(true).arg(
+                Arg::new("arguments")
+                    .action(ArgAction::Append)
+                    .num_args(0..)
+                    .trailing_var_arg(true)
+                    .allow_hyphen_values(true)
+                    .help("The command and its arguments"),
+            )
+        },
+        run: |matches, console| {
+            let args = matches.get_many::<String>("arguments").unwrap_or_default();
+            imsimta::run(&args.cloned().collect::<Vec<_>>(), console)
+        },
     },
 ];
 

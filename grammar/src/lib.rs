@@ -10,6 +10,7 @@ pub mod imta;
 pub mod lines;
 pub mod mapping;
 pub mod options;
+pub mod sieve;
 pub mod source;
 
 pub use diagnostic::{Diagnostic, Severity};

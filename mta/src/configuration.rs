@@ -9,9 +9,11 @@ use std::sync::Arc;
 use grammar::{Diagnostic, Reader, Sources, Span};
 use policy::site::{LoadError, Site, Texts};
 
+use crate::filter::SiteScripts;
 use crate::log::options::LogOptions;
 
 pub mod image;
+mod lint;
 
 /// Names of the parts of a site folder.
 #[derive(Debug, Clone)]
@@ -81,6 +83,8 @@ pub struct Configuration {
     pub log: LogOptions,
     /// Texts that are newer than the compiled configuration that was loaded.
     pub stale: Vec<String>,
+    /// The Sieve scripts of the site.
+    pub scripts: SiteScripts,
 }
 
 /// Reads the configuration texts of a site folder.
@@ -154,7 +158,10 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
             let file = sources.add(shown_name(&layout.image()), "");
             let help = "run `imsimta cnbuild` to compile it again, or remove the file to use the texts";
             let d = Diagnostic::error("C020", Span::new(file, 0, 0), error.to_string()).help(help);
-            Err(LoadError { sources, diagnostics: vec![d] })
+            Err(LoadError {
+                sources,
+                diagnostics: vec![d],
+            })
         }
     }
 }
@@ -166,19 +173,45 @@ pub fn read_text(layout: &Layout) -> Result<Configuration, LoadError> {
 
 /// Loads given texts.
 pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Configuration, LoadError> {
-    let site = policy::site::load(texts, reader)?;
+    let mut site = policy::site::load(texts, reader)?;
+    let (mut sources, mut problems) = (site.sources.clone(), Vec::new());
+    let read = |name: &str| reader.read(name);
+    let scripts = SiteScripts::load(&site, texts.filter.as_ref(), &read, &mut sources, &mut problems);
+    problems.extend(lint::unprobed(&site));
+    let fatal = grammar::diagnostic::has_errors(&problems);
+    site.diagnostics.extend(problems);
+    if fatal {
+        return Err(LoadError {
+            sources,
+            diagnostics: site.diagnostics,
+        });
+    }
+    site.sources = sources;
     match LogOptions::from_options(|name| site.options.get(name)) {
-        Ok(log) => Ok(Configuration { site: Arc::new(site), log, stale: Vec::new() }),
+        Ok(log) => Ok(Configuration {
+            site: Arc::new(site),
+            log,
+            stale: Vec::new(),
+            scripts,
+        }),
         Err(error) => {
             let mut diagnostics = site.diagnostics;
-            let span = site.options.span(error_option(&error.to_string())).unwrap_or_default();
+            let span = site
+                .options
+                .span(error_option(&error.to_string()))
+                .unwrap_or_default();
             diagnostics.push(Diagnostic::error("O013", span, error.to_string()));
-            Err(LoadError { sources: site.sources, diagnostics })
+            Err(LoadError {
+                sources: site.sources,
+                diagnostics,
+            })
         }
     }
 }
 
 /// The option that an error text names.
 fn error_option(text: &str) -> &str {
-    text.split(|c: char| !c.is_ascii_uppercase() && c != '_').find(|w| w.starts_with("LOG_")).unwrap_or("LOG_FORMAT")
+    text.split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .find(|w| w.starts_with("LOG_"))
+        .unwrap_or("LOG_FORMAT")
 }

@@ -123,7 +123,11 @@ impl From<&Entry> for QueueEntry {
             held: e.held,
             from: e.envelope.from.clone(),
             to: e.pending().map(|r| r.address.clone()).collect(),
-            last: e.history.last().map(|a| a.failure.diagnostic.clone()).unwrap_or_default(),
+            last: e
+                .history
+                .last()
+                .map(|a| a.failure.diagnostic.clone())
+                .unwrap_or_default(),
         }
     }
 }
@@ -155,9 +159,14 @@ async fn answer(server: Arc<Server>, stream: UnixStream) {
     while let Ok(Some(line)) = lines.next_line().await {
         let response = match serde_json::from_str(&line) {
             Ok(request) => perform(&server, request).await,
-            Err(error) => Response { text: format!("not a request: {error}"), ..Response::default() },
+            Err(error) => Response {
+                text: format!("not a request: {error}"),
+                ..Response::default()
+            },
         };
-        let Ok(mut text) = serde_json::to_string(&response) else { return };
+        let Ok(mut text) = serde_json::to_string(&response) else {
+            return;
+        };
         text.push('\n');
         if write.write_all(text.as_bytes()).await.is_err() {
             return;
@@ -166,7 +175,11 @@ async fn answer(server: Arc<Server>, stream: UnixStream) {
 }
 
 async fn perform(server: &Arc<Server>, request: Request) -> Response {
-    let done = |text: String| Response { ok: true, text, ..Response::default() };
+    let done = |text: String| Response {
+        ok: true,
+        text,
+        ..Response::default()
+    };
     match request {
         Request::Reload => reload(server),
         Request::Explain { last, all } => {
@@ -181,16 +194,31 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
                     text.push('\n');
                 }
                 let steps = serde_json::to_value(&lines).unwrap_or_default();
-                sessions.push(serde_json::json!({"began": session.began, "client": session.client, "steps": steps}));
+                sessions.push(
+                    serde_json::json!({"began": session.began, "client": session.client, "steps": steps}),
+                );
             }
             if sessions.is_empty() {
                 text = "No session yet.\n".into();
             }
-            Response { ok: true, text, data: sessions.into() }
+            Response {
+                ok: true,
+                text,
+                data: sessions.into(),
+            }
         }
         Request::Queue => {
-            let entries: Vec<QueueEntry> = server.spool.entries().iter().map(|e| QueueEntry::from(&**e)).collect();
-            Response { ok: true, data: serde_json::to_value(entries).unwrap_or_default(), ..Response::default() }
+            let entries: Vec<QueueEntry> = server
+                .spool
+                .entries()
+                .iter()
+                .map(|e| QueueEntry::from(&**e))
+                .collect();
+            Response {
+                ok: true,
+                data: serde_json::to_value(entries).unwrap_or_default(),
+                ..Response::default()
+            }
         }
         Request::Counts => {
             let counts = server.scheduler.counts();
@@ -200,7 +228,11 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
                     serde_json::json!({"channel": q.channel, "host": q.host, "active": c.active, "delayed": c.delayed})
                 })
                 .collect();
-            Response { ok: true, data: rows.into(), ..Response::default() }
+            Response {
+                ok: true,
+                data: rows.into(),
+                ..Response::default()
+            }
         }
         Request::Release { ids } => each(server, ids, What::Release).await,
         Request::Hold { ids } => each(server, ids, What::Hold).await,
@@ -208,7 +240,9 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
         Request::Return { ids } => each(server, ids, What::Return).await,
         Request::StopChannel { channel } => {
             server.scheduler.set_stopped(&channel, true);
-            done(format!("channel {channel} is stopped until it is started again or the server restarts"))
+            done(format!(
+                "channel {channel} is stopped until it is started again or the server restarts"
+            ))
         }
         Request::StartChannel { channel } => {
             server.scheduler.set_stopped(&channel, false);
@@ -224,7 +258,11 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
                 "log_lines_dropped": server.journal.dropped().lines.load(Relaxed),
                 "log_actions_dropped": server.journal.dropped().actions.load(Relaxed),
             });
-            Response { ok: true, text: data.to_string(), data }
+            Response {
+                ok: true,
+                text: data.to_string(),
+                data,
+            }
         }
     }
 }
@@ -234,14 +272,22 @@ fn reload(server: &Server) -> Response {
         Ok(configuration) => {
             let site = &configuration.site;
             let shown = |d: &&grammar::Diagnostic| d.severity >= grammar::Severity::Warning;
-            let warnings: Vec<String> =
-                site.diagnostics.iter().filter(shown).map(|d| d.render(&site.sources, false)).collect();
+            let warnings: Vec<String> = site
+                .diagnostics
+                .iter()
+                .filter(shown)
+                .map(|d| d.render(&site.sources, false))
+                .collect();
             let mut text = warnings.join("\n");
             if !text.is_empty() {
                 text.push('\n');
             }
             text.push_str("the configuration was loaded; it is in force for every new transaction");
-            Response { ok: true, text, ..Response::default() }
+            Response {
+                ok: true,
+                text,
+                ..Response::default()
+            }
         }
         Err(ReloadError::Configuration(error)) => {
             let all: Vec<String> = error
@@ -250,10 +296,19 @@ fn reload(server: &Server) -> Response {
                 .filter(|d| d.severity >= grammar::Severity::Warning)
                 .map(|d| d.render(&error.sources, false))
                 .collect();
-            let text = format!("{}\nthe configuration does not load; the running one stays in force", all.join("\n"));
-            Response { text, ..Response::default() }
+            let text = format!(
+                "{}\nthe configuration does not load; the running one stays in force",
+                all.join("\n")
+            );
+            Response {
+                text,
+                ..Response::default()
+            }
         }
-        Err(error) => Response { text: error.to_string(), ..Response::default() },
+        Err(error) => Response {
+            text: error.to_string(),
+            ..Response::default()
+        },
     }
 }
 
@@ -276,13 +331,19 @@ async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
         };
         let name = entry.file_name();
         if what != What::Release && !server.scheduler.forget(&entry) {
-            text.push_str(&format!("%QM-E-ACTIVE, {name} is being delivered now, try again\n"));
+            text.push_str(&format!(
+                "%QM-E-ACTIVE, {name} is being delivered now, try again\n"
+            ));
             ok = false;
             continue;
         }
         let result = match what {
             What::Release => {
-                let change = Change { held: Some(false), next_attempt: Some(0), ..Change::default() };
+                let change = Change {
+                    held: Some(false),
+                    next_attempt: Some(0),
+                    ..Change::default()
+                };
                 let done = server.spool.update(entry.id, change).await;
                 if let Some(entry) = server.spool.entry(entry.id) {
                     server.scheduler.hurry(&entry);
@@ -290,7 +351,10 @@ async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
                 done
             }
             What::Hold => {
-                let change = Change { held: Some(true), ..Change::default() };
+                let change = Change {
+                    held: Some(true),
+                    ..Change::default()
+                };
                 server.spool.update(entry.id, change).await
             }
             What::Delete => outcome::delete(server, &entry).await,
@@ -312,5 +376,9 @@ async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
             }
         }
     }
-    Response { ok, text, ..Response::default() }
+    Response {
+        ok,
+        text,
+        ..Response::default()
+    }
 }

@@ -42,7 +42,17 @@ pub enum Question {
     },
     /// A rewriting.
     Rewrite(Request),
+    /// A Sieve script, on a message small enough to keep.
+    Sieve {
+        /// The run.
+        request: Box<policy::sieve::Request>,
+        /// The texts of the script.
+        sources: Arc<grammar::Sources>,
+    },
 }
+
+/// Messages up to this size are kept with the record of a session, in octets.
+const REPLAY_LIMIT: usize = 64 * 1024;
 
 /// One evaluation: enough to run it again and get the same.
 #[derive(Debug, Clone)]
@@ -58,6 +68,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The texts that the places of its trace are in.
+    pub fn sources(&self) -> &grammar::Sources {
+        match &self.question {
+            Question::Sieve { sources, .. } => sources,
+            _ => &self.site.sources,
+        }
+    }
+
     /// Runs it again with the same answers and returns the trace.
     pub fn replay(&self, all: bool) -> Vec<Event> {
         let mut machine = Machine::new(Arc::clone(&self.site.program), Limits::default());
@@ -67,7 +85,10 @@ impl Evaluation {
         }
         let mut answers = self.answers.iter();
         while let Step::Ask(asks) = machine.step(&self.facts) {
-            let answer = answers.next().cloned().unwrap_or_else(|| vec![Answer::NotFound; asks.len()]);
+            let answer = answers
+                .next()
+                .cloned()
+                .unwrap_or_else(|| vec![Answer::NotFound; asks.len()]);
             if machine.answer(answer).is_err() {
                 break;
             }
@@ -83,6 +104,7 @@ fn begin(machine: &mut Machine, question: &Question) -> bool {
             None => return false,
         },
         Question::Rewrite(request) => machine.start_rewrite(request.clone()),
+        Question::Sieve { request, .. } => machine.start_sieve((**request).clone()),
     }
     true
 }
@@ -102,7 +124,13 @@ impl Evaluator {
     /// An evaluator for a site.
     pub fn new(site: Arc<Site>, callouts: Callouts, facts: Facts) -> Self {
         let machine = Machine::new(Arc::clone(&site.program), Limits::default());
-        Evaluator { site, machine, callouts, facts, record: None }
+        Evaluator {
+            site,
+            machine,
+            callouts,
+            facts,
+            record: None,
+        }
     }
 
     /// The site in use.
@@ -135,11 +163,20 @@ impl Evaluator {
         input: &str,
         flags: FlagSet,
     ) -> Result<Option<MappingResult>, NoVerdict> {
-        let Some(id) = self.site.program.table(table) else { return Ok(None) };
+        let Some(id) = self.site.program.table(table) else {
+            return Ok(None);
+        };
         self.machine.start_mapping(id, input, flags);
         let (outcome, answers) = self.run().await;
         if self.record.is_some() {
-            self.remember(Question::Mapping { table, input: input.to_string(), flags }, answers);
+            self.remember(
+                Question::Mapping {
+                    table,
+                    input: input.to_string(),
+                    flags,
+                },
+                answers,
+            );
         }
         match outcome? {
             Outcome::Mapping(result) => Ok(Some(result)),
@@ -161,8 +198,32 @@ impl Evaluator {
         }
     }
 
+    /// Runs a Sieve script.
+    pub async fn sieve(
+        &mut self,
+        request: policy::sieve::Request,
+        sources: Arc<grammar::Sources>,
+    ) -> Result<Box<policy::sieve::SieveOutcome>, NoVerdict> {
+        let keep = self.record.is_some() && request.message.raw().len() <= REPLAY_LIMIT;
+        let again = keep.then(|| Box::new(request.clone()));
+        self.machine.start_sieve(request);
+        let (outcome, answers) = self.run().await;
+        if let Some(request) = again {
+            self.remember(Question::Sieve { request, sources }, answers);
+        }
+        match outcome? {
+            Outcome::Sieve(outcome) => Ok(outcome),
+            _ => Err(NoVerdict::Budget),
+        }
+    }
+
     fn remember(&mut self, question: Question, answers: Vec<Vec<Answer>>) {
-        let evaluation = Evaluation { site: Arc::clone(&self.site), question, answers, facts: self.facts };
+        let evaluation = Evaluation {
+            site: Arc::clone(&self.site),
+            question,
+            answers,
+            facts: self.facts,
+        };
         if let Some(record) = &mut self.record {
             record.push(evaluation);
         }

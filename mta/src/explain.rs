@@ -16,7 +16,7 @@ use crate::transaction::Record;
 const SESSIONS: usize = 100;
 
 /// Records kept of one session; the rest is counted.
-pub const RECORDS: usize = 2000;
+pub const RECORDS: usize = 500;
 
 /// One session.
 #[derive(Debug, Clone)]
@@ -48,7 +48,11 @@ impl Ring {
     /// The last `n` sessions, oldest first.
     pub fn last(&self, n: usize) -> Vec<Arc<Recorded>> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.iter().skip(sessions.len().saturating_sub(n)).cloned().collect()
+        sessions
+            .iter()
+            .skip(sessions.len().saturating_sub(n))
+            .cloned()
+            .collect()
     }
 }
 
@@ -75,18 +79,26 @@ pub fn lines(records: &[Record], site: &Site, all: bool) -> Vec<Line> {
                 for event in &mut events {
                     event.depth += 1;
                 }
-                (events, &evaluation.site.sources)
+                (events, evaluation.sources())
             }
         };
         for event in events {
             let text = policy::trace::render(std::slice::from_ref(&event), sources);
             let json = to_json(std::slice::from_ref(&event), sources);
-            lines.extend(json.into_iter().map(|event| Line { event, text: text.trim_end().to_string() }));
+            lines.extend(json.into_iter().map(|event| Line {
+                event,
+                text: text.trim_end().to_string(),
+            }));
         }
     }
     lines
 }
 
 fn event(depth: u16, kind: Kind, text: &str) -> Event {
-    Event { depth, kind, text: text.to_string(), span: None }
+    Event {
+        depth,
+        kind,
+        text: text.to_string(),
+        span: None,
+    }
 }

@@ -98,7 +98,10 @@ impl Journal {
         spool: Arc<dyn Spool>,
     ) -> std::io::Result<Journal> {
         let separate = configuration.load().log.separate_connection_log;
-        let settings = WriterSettings { separate_connection_log: separate, ..WriterSettings::default() };
+        let settings = WriterSettings {
+            separate_connection_log: separate,
+            ..WriterSettings::default()
+        };
         let writer = Arc::new(LogWriter::start(folder, settings)?);
         let dropped = Arc::new(Dropped::default());
         let workers = (0..WORKERS)
@@ -160,7 +163,11 @@ impl Journal {
         } else {
             format!("{}/{}/{}", self.queue_folder, said.channel(), said.file_name)
         };
-        let username = envelope.auth_user.as_deref().map(|u| format!("*{u}")).unwrap_or_default();
+        let username = envelope
+            .auth_user
+            .as_deref()
+            .map(|u| format!("*{u}"))
+            .unwrap_or_default();
         let source_system = if said.destination_channel.is_empty() && !said.remote.is_empty() {
             said.remote.to_string()
         } else {
@@ -197,8 +204,14 @@ impl Journal {
         };
         let mut line = String::with_capacity(200);
         write::message(&mut line, &record, options);
-        let written = configuration.site.channel(said.channel()).is_some_and(|c| c.settings.logging)
-            || configuration.site.channel(said.source_channel).is_some_and(|c| c.settings.logging);
+        let written = configuration
+            .site
+            .channel(said.channel())
+            .is_some_and(|c| c.settings.logging)
+            || configuration
+                .site
+                .channel(said.source_channel)
+                .is_some_and(|c| c.settings.logging);
         let job = |probe| Job {
             configuration: Arc::clone(&configuration),
             probe,
@@ -268,7 +281,9 @@ impl Journal {
         let job = job(text);
         let n = job.entry.map_or(0, |e| e.0 as usize) % self.workers.len().max(1);
         let Some(worker) = self.workers.get(n) else { return };
-        if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = worker.try_send(job) {
+        if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
+            worker.try_send(job)
+        {
             self.dropped.actions.fetch_add(1, Ordering::Relaxed);
             if job.written {
                 deliver(&self.writer, &self.dropped, &job);
@@ -278,7 +293,11 @@ impl Journal {
 }
 
 fn deliver(writer: &LogWriter, dropped: &Dropped, job: &Job) {
-    let accepted = if job.connection { writer.write_connection(&job.line) } else { writer.write(&job.line) };
+    let accepted = if job.connection {
+        writer.write_connection(&job.line)
+    } else {
+        writer.write(&job.line)
+    };
     if accepted == Accepted::Dropped {
         dropped.lines.fetch_add(1, Ordering::Relaxed);
     }
@@ -287,7 +306,11 @@ fn deliver(writer: &LogWriter, dropped: &Dropped, job: &Job) {
 impl Said<'_> {
     /// The channel whose queue the file is in.
     fn channel(&self) -> &str {
-        if self.destination_channel.is_empty() { self.source_channel } else { self.destination_channel }
+        if self.destination_channel.is_empty() {
+            self.source_channel
+        } else {
+            self.destination_channel
+        }
     }
 }
 
@@ -324,7 +347,10 @@ impl Worker {
     }
 
     async fn job(&mut self, job: Job) {
-        let facts = Facts { now: jiff::Timestamp::now().as_second(), seed: job.entry.map_or(0, |e| e.0) };
+        let facts = Facts {
+            now: jiff::Timestamp::now().as_second(),
+            seed: job.entry.map_or(0, |e| e.0),
+        };
         let mut evaluator = Evaluator::new(Arc::clone(&job.configuration.site), self.callouts.clone(), facts);
         let known = job.entry.and_then(|e| self.tags.get(&e));
         let probe = match known {
@@ -353,7 +379,10 @@ impl Worker {
                 self.tags.clear();
             }
             self.tags.insert(entry, tag.clone());
-            let change = Change { log_tag: Some(tag.clone()), ..Change::default() };
+            let change = Change {
+                log_tag: Some(tag.clone()),
+                ..Change::default()
+            };
             // the entry may be gone by now; its tag is then needed no more
             let _ = self.spool.update(entry, change).await;
         }
@@ -383,7 +412,12 @@ fn notary_flags(recipient: &Recipient) -> u32 {
 
 /// `helo ([ip])` of the client.
 fn source_system(envelope: &Envelope) -> String {
-    let Some(ip) = envelope.transport.split('|').nth(3).and_then(|ip| ip.parse().ok()) else {
+    let Some(ip) = envelope
+        .transport
+        .split('|')
+        .nth(3)
+        .and_then(|ip| ip.parse().ok())
+    else {
         return String::new();
     };
     let helo = (!envelope.helo.is_empty()).then_some(envelope.helo.as_str());

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod dsn;
 pub mod evaluate;
 pub mod explain;
+pub mod filter;
 pub mod journal;
 pub mod log;
 pub mod memcache_url;

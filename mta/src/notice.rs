@@ -7,7 +7,11 @@ const PRIORITY: u8 = 13;
 
 /// Sends a text to syslog; without one, to stderr. Control characters become blanks.
 pub fn send(text: &str) {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(1000)
+        .collect();
     let line = format!("<{PRIORITY}>sluice: {text}");
     let sent = UnixDatagram::unbound().and_then(|s| {
         s.set_nonblocking(true)?;

@@ -22,6 +22,7 @@ use crate::directory::{self, Directory};
 use crate::dns::{DnsError, Resolver};
 use crate::evaluate::Evaluator;
 use crate::explain::Ring;
+use crate::filter::UserScripts;
 use crate::journal::Journal;
 use crate::queue::Scheduler;
 use crate::sasl::AuthFailures;
@@ -120,6 +121,8 @@ pub struct Server {
     pub failures: Mutex<AuthFailures>,
     /// Password verifications at once.
     pub verifications: Semaphore,
+    /// The Sieve scripts of the users.
+    pub user_scripts: UserScripts,
     /// Counts.
     pub counters: Counters,
     /// Becomes true when the server is to stop.
@@ -144,8 +147,19 @@ impl Server {
         let configuration =
             configuration::read(&layout).map_err(|e| StartError::Configuration(Box::new(e)))?;
         let directory = users(&layout)?;
-        let io = |path: std::path::PathBuf| move |error| StartError::Io { path: path.display().to_string(), error };
-        for dir in [layout.queue(), layout.log(), layout.store(), layout.tls(), layout.root.join("run")] {
+        let io = |path: std::path::PathBuf| {
+            move |error| StartError::Io {
+                path: path.display().to_string(),
+                error,
+            }
+        };
+        for dir in [
+            layout.queue(),
+            layout.log(),
+            layout.store(),
+            layout.tls(),
+            layout.root.join("run"),
+        ] {
             make_private(&dir).map_err(io(dir.clone()))?;
         }
         let path = layout.queue();
@@ -155,8 +169,10 @@ impl Server {
         })
         .await
         .unwrap_or(Err(SpoolError::Closed));
-        let (spool, recovery) = opened
-            .map_err(|error| StartError::Spool { path: layout.queue().display().to_string(), error })?;
+        let (spool, recovery) = opened.map_err(|error| StartError::Spool {
+            path: layout.queue().display().to_string(),
+            error,
+        })?;
         let spool: Arc<dyn Spool> = Arc::new(spool);
         let configuration = Arc::new(ArcSwap::from_pointee(configuration));
         let directory = Arc::new(ArcSwap::from_pointee(directory));
@@ -178,7 +194,9 @@ impl Server {
         for entry in spool.entries() {
             scheduler.add(&entry, now());
         }
+        let user_scripts = UserScripts::new(layout.root.join("sieve"));
         let server = Arc::new(Server {
+            user_scripts,
             layout,
             configuration,
             directory,
@@ -199,28 +217,41 @@ impl Server {
         let listening = crate::smtp::listener::listen(&server, &mut tasks).await?;
         tasks.push(tokio::spawn(crate::queue::delivery::run(Arc::clone(&server))));
         tasks.push(crate::control::listen(&server).map_err(io(server.layout.control()))?);
-        Ok(Running { server, listening, recovery, tasks })
+        Ok(Running {
+            server,
+            listening,
+            recovery,
+            tasks,
+        })
     }
 
     /// Loads the configuration and the users again and swaps them in; what does not load changes nothing.
     pub fn reload(&self) -> Result<Arc<Configuration>, ReloadError> {
-        let configuration = configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
+        let configuration =
+            configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
         let directory = users(&self.layout)?;
         self.directory.store(Arc::new(directory));
         self.configuration.store(Arc::new(configuration));
         Ok(self.configuration.load_full())
     }
 
-    /// The live drivers.
+    /// The live drivers, for every evaluation of the server.
     pub fn callouts(&self) -> Callouts {
         Callouts::Live(Arc::clone(&self.drivers))
     }
 
     /// A decider for mail that the server itself sends.
     pub fn decider_for(&self, configuration: &Configuration, channel: &str, envelope: &Envelope) -> Decider {
-        let facts = Facts { now: now(), seed: crate::server::seed() };
+        let facts = Facts {
+            now: now(),
+            seed: crate::server::seed(),
+        };
         let evaluator = Evaluator::new(Arc::clone(&configuration.site), self.callouts(), facts);
-        let session = SessionFacts { channel: channel.to_string(), submit_type: "MAIL".into(), ..SessionFacts::default() };
+        let session = SessionFacts {
+            channel: channel.to_string(),
+            submit_type: "MAIL".into(),
+            ..SessionFacts::default()
+        };
         let mut decider = Decider::new(evaluator, session, false);
         let mut transaction = crate::transaction::Transaction::default();
         transaction.envelope.from = envelope.from.clone();
@@ -231,7 +262,9 @@ impl Server {
     /// Tells log and scheduler of entries that are on stable storage.
     pub fn queued(&self, entries: &[EntryId], source_channel: &str) {
         for id in entries {
-            let Some(entry) = self.spool.entry(*id) else { continue };
+            let Some(entry) = self.spool.entry(*id) else {
+                continue;
+            };
             let name = entry.file_name();
             let said = crate::journal::Said {
                 source_channel,
@@ -243,7 +276,8 @@ impl Server {
             };
             for recipient in &entry.recipients {
                 let action = crate::log::record::Action::Enqueue;
-                self.journal.message(action, &entry.envelope, recipient, &said, Some(&entry));
+                self.journal
+                    .message(action, &entry.envelope, recipient, &said, Some(&entry));
             }
             self.scheduler.add(&entry, now());
         }
@@ -256,7 +290,9 @@ impl Server {
         let make = || {
             let servers: Vec<SocketAddr> = key.split([' ', ',']).filter_map(name_server).collect();
             match servers.is_empty() {
-                true => Resolver::system().or_else(|_: DnsError| Ok::<_, DnsError>(Resolver::with_servers(&[]))),
+                true => {
+                    Resolver::system().or_else(|_: DnsError| Ok::<_, DnsError>(Resolver::with_servers(&[])))
+                }
                 false => Ok(Resolver::with_servers(&servers)),
             }
         };
@@ -315,18 +351,27 @@ pub fn seed() -> u64 {
 }
 
 fn name_server(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 53)))
+    text.parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 53)))
 }
 
 fn tls_names(configuration: &Configuration) -> Vec<String> {
     let host = configuration.site.host().to_string();
-    if host.is_empty() { vec!["localhost".into()] } else { vec![host, "localhost".into()] }
+    if host.is_empty() {
+        vec!["localhost".into()]
+    } else {
+        vec![host, "localhost".into()]
+    }
 }
 
 /// Makes a folder that only its owner may enter.
 pub fn make_private(dir: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
     let mode = std::fs::metadata(dir)?.permissions().mode();
     if mode & 0o077 != 0 && dir.file_name().is_some_and(|n| n == "run") {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;

@@ -12,7 +12,10 @@ const FILES: &[(&str, &str)] = &[
     ("mappings", include_str!("../../examples/relay/mappings")),
     ("option.dat", include_str!("../../examples/relay/option.dat")),
     ("aliases", include_str!("../../examples/relay/aliases")),
-    ("dispatcher.cnf", include_str!("../../examples/relay/dispatcher.cnf")),
+    (
+        "dispatcher.cnf",
+        include_str!("../../examples/relay/dispatcher.cnf"),
+    ),
 ];
 
 /// The example's ports; `--port` moves the others along.
@@ -93,10 +96,16 @@ pub fn create(layout: &Layout, site: &NewSite) -> Result<Vec<NewUser>, CreateErr
         if site.host != site.domain {
             directory.add_alias(uid, &format!("{uid}@{}", site.host))?;
         }
-        users.push(NewUser { uid: uid.to_string(), password });
+        users.push(NewUser {
+            uid: uid.to_string(),
+            password,
+        });
     }
     directory.save(&layout.users())?;
-    let conf = format!("local.hostname = {}\nservice.defaultdomain = {}\n", site.host, site.domain);
+    let conf = format!(
+        "local.hostname = {}\nservice.defaultdomain = {}\n",
+        site.host, site.domain
+    );
     write(&config.join("msg.conf"), &conf).map_err(io(&config.join("msg.conf")))?;
     for (name, text) in FILES.iter().rev() {
         let mut text = (*text).to_string();
@@ -111,7 +120,11 @@ pub fn create(layout: &Layout, site: &NewSite) -> Result<Vec<NewUser>, CreateErr
 }
 
 fn moved(port: u16, smtp: u16) -> u16 {
-    if smtp == 0 { 0 } else { (i32::from(port) - 2525 + i32::from(smtp)).clamp(1, 65_535) as u16 }
+    if smtp == 0 {
+        0
+    } else {
+        (i32::from(port) - 2525 + i32::from(smtp)).clamp(1, 65_535) as u16
+    }
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
@@ -132,7 +145,10 @@ pub fn add_user(layout: &Layout, uid: &str, password: Option<String>) -> Result<
         }
         Ok(())
     })?;
-    Ok(NewUser { uid: uid.to_string(), password })
+    Ok(NewUser {
+        uid: uid.to_string(),
+        password,
+    })
 }
 
 /// A password that can be read out: 80 random bits.
@@ -142,6 +158,15 @@ fn password() -> String {
     if getrandom::fill(&mut bytes).is_err() {
         bytes = u128::from(crate::server::seed()).to_le_bytes();
     }
-    let letters: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(b % 32)])).collect();
-    format!("{}-{}-{}-{}", &letters[..4], &letters[4..8], &letters[8..12], &letters[12..])
+    let letters: String = bytes
+        .iter()
+        .map(|b| char::from(LETTERS[usize::from(b % 32)]))
+        .collect();
+    format!(
+        "{}-{}-{}-{}",
+        &letters[..4],
+        &letters[4..8],
+        &letters[8..12],
+        &letters[12..]
+    )
 }

@@ -52,6 +52,51 @@ pub enum Read {
         /// Its name.
         name: String,
     },
+    /// The name of the mailbox that has a special use (Sieve `:specialuse`, `specialuse_exists`).
+    SpecialUse {
+        /// Only this mailbox is asked about, where one is given.
+        mailbox: Option<String>,
+        /// The flag, such as `\Archive`.
+        flag: String,
+    },
+    /// The name of the mailbox that has an identifier (Sieve `:mailboxid`, `mailboxidexists`).
+    MailboxId {
+        /// The identifier.
+        id: String,
+    },
+    /// The value of an annotation (Sieve `metadata`, `servermetadata`).
+    Metadata {
+        /// The mailbox; `None` for the server's.
+        mailbox: Option<String>,
+        /// The annotation's name.
+        annotation: String,
+    },
+    /// Whether a value is in an external list (Sieve `:list`); found with the properties of the entry, a
+    /// vertical bar between two.
+    ListMember {
+        /// The list's name.
+        list: String,
+        /// The value.
+        value: String,
+    },
+    /// Whether an external list exists (Sieve `valid_ext_list`).
+    ListExists {
+        /// The list's name.
+        list: String,
+    },
+    /// The members of an external list (Sieve `redirect :list`), one address a line.
+    ListMembers {
+        /// The list's name.
+        list: String,
+    },
+    /// Whether an identifier is in the owner's duplicate memory (Sieve `duplicate`). Remembering it is part
+    /// of the outcome, since it must not happen for a message that is not queued.
+    Duplicate {
+        /// The handle.
+        handle: String,
+        /// The identifier.
+        id: String,
+    },
 }
 
 /// A question that changes something.
@@ -59,17 +104,21 @@ pub enum Read {
 pub enum Effect {
     /// A site or bundled routine (`$[image,routine,argument]`).
     Routine(Routine),
+    /// A MeterMaid routine at a server that is not the site's (Sieve `metermaid :host`).
+    MeterMaidAt {
+        /// The routine of `check_metermaid.so`.
+        routine: Routine,
+        /// The host, with a port behind a colon or not; `None` for the site's.
+        host: Option<String>,
+        /// The port; `None` for the usual one.
+        port: Option<u64>,
+        /// The secret; `None` for the site's.
+        secret: Option<String>,
+    },
     /// The next number of a sequence file (`$#file|radix|width|mod#`), not yet formatted.
     Sequence {
         /// The file.
         file: String,
-    },
-    /// Whether this identifier was seen before, remembering it (Sieve `duplicate`).
-    Duplicate {
-        /// The identifier, namespace included.
-        id: String,
-        /// Seconds to remember it.
-        seconds: u64,
     },
 }
 
@@ -113,8 +162,38 @@ impl fmt::Display for Ask {
             Ask::Read(Read::Routine(r)) | Ask::Effect(Effect::Routine(r)) => {
                 write!(f, "{},{},{}", r.image, r.routine, r.argument)
             }
+            Ask::Effect(Effect::MeterMaidAt { routine: r, host, .. }) => {
+                write!(
+                    f,
+                    "{},{},{} at {}",
+                    r.image,
+                    r.routine,
+                    r.argument,
+                    host.as_deref().unwrap_or("the site's server")
+                )
+            }
             Ask::Effect(Effect::Sequence { file }) => write!(f, "next number of {file}"),
-            Ask::Effect(Effect::Duplicate { id, .. }) => write!(f, "was \"{id}\" seen before?"),
+            Ask::Read(Read::SpecialUse { mailbox: None, flag }) => write!(f, "which mailbox is {flag}?"),
+            Ask::Read(Read::SpecialUse {
+                mailbox: Some(mailbox),
+                flag,
+            }) => {
+                write!(f, "is mailbox {mailbox} {flag}?")
+            }
+            Ask::Read(Read::MailboxId { id }) => write!(f, "which mailbox has the identifier {id}?"),
+            Ask::Read(Read::Metadata { mailbox, annotation }) => {
+                write!(
+                    f,
+                    "annotation {annotation} of {}",
+                    mailbox.as_deref().unwrap_or("the server")
+                )
+            }
+            Ask::Read(Read::ListMember { list, value }) => write!(f, "is \"{value}\" in the list {list}?"),
+            Ask::Read(Read::ListExists { list }) => write!(f, "is there a list {list}?"),
+            Ask::Read(Read::ListMembers { list }) => write!(f, "members of the list {list}"),
+            Ask::Read(Read::Duplicate { handle, id }) => {
+                write!(f, "was \"{id}\" seen before (handle \"{handle}\")?")
+            }
         }
     }
 }

@@ -12,11 +12,13 @@ pub mod ask;
 pub mod channel;
 pub mod machine;
 pub mod mapping;
+pub mod message;
 pub mod options;
 pub mod pattern;
 pub mod pattern_set;
 pub mod program;
 pub mod rewrite;
+pub mod sieve;
 pub mod site;
 pub mod trace;
 

@@ -15,6 +15,7 @@ use crate::ask::{Answer, Ask};
 use crate::mapping::{self, MappingResult};
 use crate::program::{Program, TableId};
 use crate::rewrite;
+use crate::sieve;
 use crate::trace::{Kind, Trace};
 
 /// What is true for the whole evaluation.
@@ -95,6 +96,8 @@ pub enum Outcome {
     Mapping(MappingResult),
     /// Of an address rewriting.
     Address(rewrite::Rewritten),
+    /// Of a Sieve script.
+    Sieve(Box<sieve::SieveOutcome>),
 }
 
 /// What a frame wants next.
@@ -129,6 +132,7 @@ pub(crate) enum Resume {
 /// What all frames share.
 pub(crate) struct Context<'a> {
     pub program: &'a Program,
+    pub facts: &'a Facts,
     pub limits: &'a Limits,
     pub trace: &'a mut Trace,
     fuel: &'a mut u64,
@@ -195,6 +199,7 @@ impl Context<'_> {
 enum Frame {
     Mapping(Box<mapping::Frame>),
     Rewrite(Box<rewrite::Frame>),
+    Sieve(Box<sieve::Frame>),
 }
 
 /// One evaluation at a time; [`Machine::start_mapping`] and its sisters begin a new one and keep buffers.
@@ -203,6 +208,8 @@ pub struct Machine {
     program: Arc<Program>,
     limits: Limits,
     frames: Vec<Frame>,
+    // Boxed as in a frame, so that reuse moves a pointer.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<mapping::Frame>>,
     asked: usize,
     resume: Option<Resume>,
@@ -269,6 +276,13 @@ impl Machine {
             .push(Frame::Rewrite(Box::new(rewrite::Frame::new(request))));
     }
 
+    /// Begins to run a Sieve script on a message.
+    pub fn start_sieve(&mut self, request: sieve::Request) {
+        self.reset();
+        self.frames
+            .push(Frame::Sieve(Box::new(sieve::Frame::new(request))));
+    }
+
     /// Runs until the evaluation is done or must ask. After [`Step::Ask`], call [`Machine::answer`] and
     /// step again. After [`Step::Done`], start another evaluation; stepping on is a [`RunError`].
     pub fn step(&mut self, facts: &Facts) -> Step {
@@ -279,7 +293,7 @@ impl Machine {
             }));
         }
         let mut random = self.random.unwrap_or(facts.seed);
-        let step = self.run(&mut random);
+        let step = self.run(facts, &mut random);
         self.random = Some(random);
         if matches!(step, Step::Done(_)) {
             self.resume = None;
@@ -287,7 +301,7 @@ impl Machine {
         step
     }
 
-    fn run(&mut self, random: &mut u64) -> Step {
+    fn run(&mut self, facts: &Facts, random: &mut u64) -> Step {
         loop {
             let Some(resume) = self.resume.take() else {
                 return Step::Done(Err(RunError::Answers { asked: 0, got: 0 }));
@@ -297,6 +311,7 @@ impl Machine {
             };
             let mut context = Context {
                 program: &self.program,
+                facts,
                 limits: &self.limits,
                 trace: &mut self.trace,
                 fuel: &mut self.fuel,
@@ -306,6 +321,7 @@ impl Machine {
             let transfer = match frame {
                 Frame::Mapping(frame) => frame.run(&mut context, resume),
                 Frame::Rewrite(frame) => frame.run(&mut context, resume),
+                Frame::Sieve(frame) => frame.run(&mut context, resume),
             };
             match transfer {
                 Transfer::Done(value) => {
@@ -358,7 +374,8 @@ impl Machine {
             });
         }
         for answer in &answers {
-            self.trace.add(Kind::Answer, None, || format!("    answer: {answer}"));
+            self.trace
+                .add(Kind::Answer, None, || format!("    answer: {answer}"));
         }
         self.asked = 0;
         self.resume = Some(Resume::Answered(answers));

@@ -133,6 +133,36 @@ pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Site, LoadError> {
     })
 }
 
+/// Reads a general text database that is `file` of `sources`: a key and its template a line. Keys are put
+/// in lower case.
+pub fn general(
+    sources: &mut Sources,
+    file: FileId,
+    reader: &dyn Reader,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HashMap<String, String> {
+    let lines = grammar::lines::logical_lines(sources, file, Default::default(), reader, diagnostics);
+    let mut general = HashMap::new();
+    for line in lines.iter().filter(|l| !l.is_blank()) {
+        let text = line.text.trim_ascii();
+        let (key, value) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        if general
+            .insert(key.to_lowercase(), value.trim_ascii_start().to_string())
+            .is_some()
+        {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "G001",
+                    line.whole(),
+                    format!("key `{key}` stands twice; this line counts"),
+                )
+                .help("remove one of the lines"),
+            );
+        }
+    }
+    general
+}
+
 struct Loader<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
@@ -166,7 +196,10 @@ impl Loader<'_> {
                 Diagnostic::error("C011", Span::new(file, 0, 0), "there is no imta.cnf")
                     .help("a site needs rewrite rules and channels; `sluice up` writes an example"),
             );
-            return Site { options, ..Site::of_program(Program::default(), Sources::new(), Vec::new()) };
+            return Site {
+                options,
+                ..Site::of_program(Program::default(), Sources::new(), Vec::new())
+            };
         };
         let imta = grammar::imta::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
         let channels = channel::build(&imta, &mut self.diagnostics);
@@ -267,38 +300,11 @@ impl Loader<'_> {
         }
     }
 
-    /// The general text database: `key value` a line, the value a template.
     fn general(&mut self, texts: &Texts) -> HashMap<String, String> {
-        let Some(file) = self.add(&texts.general, texts) else {
-            return HashMap::new();
-        };
-        let mut lines = Vec::new();
-        lines.extend(grammar::lines::logical_lines(
-            &mut self.sources,
-            file,
-            Default::default(),
-            self.reader,
-            &mut self.diagnostics,
-        ));
-        let mut general = HashMap::new();
-        for line in lines.iter().filter(|l| !l.is_blank()) {
-            let text = line.text.trim_ascii();
-            let (key, value) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-            if general
-                .insert(key.to_lowercase(), value.trim_ascii_start().to_string())
-                .is_some()
-            {
-                self.diagnostics.push(
-                    Diagnostic::warning(
-                        "G001",
-                        line.whole(),
-                        format!("key `{key}` stands twice; this line counts"),
-                    )
-                    .help("remove one of the lines"),
-                );
-            }
+        match self.add(&texts.general, texts) {
+            Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
+            None => HashMap::new(),
         }
-        general
     }
 
     fn services(&mut self, texts: &Texts, channels: &[Channel]) -> Vec<Service> {

@@ -19,7 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Asks the running server of a site.
 pub fn ask(layout: &Layout, request: &Request) -> Result<Response, Failure> {
     let path = layout.control();
-    let failed = |e: std::io::Error| Failure::Failed(format!("no server runs on {} ({e}); start one with `sluice up`", layout.root.display()));
+    let failed = |e: std::io::Error| {
+        Failure::Failed(format!(
+            "no server runs on {} ({e}); start one with `sluice up`",
+            layout.root.display()
+        ))
+    };
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let text = serde_json::to_string(request).map_err(|e| Failure::Failed(e.to_string()))?;

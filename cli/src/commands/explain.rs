@@ -21,23 +21,83 @@ use crate::{Exit, Failure};
 /// The arguments.
 pub fn define(command: Command) -> Command {
     command
-        .arg(Arg::new("client-ip").long("client-ip").value_name("A").value_parser(clap::value_parser!(IpAddr)).help("The client's address"))
-        .arg(Arg::new("helo").long("helo").value_name("H").default_value("client.example").help("Name given in EHLO"))
-        .arg(Arg::new("mail-from").long("mail-from").value_name("F").help("Envelope From; empty for the null sender"))
-        .arg(Arg::new("rcpt-to").long("rcpt-to").value_name("T").action(ArgAction::Append).help("Recipient; may be given again"))
-        .arg(Arg::new("auth").long("auth").value_name("U").help("The client has authenticated as this user"))
-        .arg(Arg::new("tls").long("tls").action(ArgAction::SetTrue).help("TLS is in use"))
-        .arg(Arg::new("channel").long("channel").value_name("C").default_value("tcp_local").help("Channel of the service"))
-        .arg(Arg::new("last").long("last").value_name("N").num_args(0..=1).default_missing_value("1").value_parser(clap::value_parser!(usize)).help("The last N sessions of the running server instead"))
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Entries that did not match one by one, too"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("JSON: one object a step, or a session"))
+        .arg(
+            Arg::new("client-ip")
+                .long("client-ip")
+                .value_name("A")
+                .value_parser(clap::value_parser!(IpAddr))
+                .help("The client's address"),
+        )
+        .arg(
+            Arg::new("helo")
+                .long("helo")
+                .value_name("H")
+                .default_value("client.example")
+                .help("Name given in EHLO"),
+        )
+        .arg(
+            Arg::new("mail-from")
+                .long("mail-from")
+                .value_name("F")
+                .help("Envelope From; empty for the null sender"),
+        )
+        .arg(
+            Arg::new("rcpt-to")
+                .long("rcpt-to")
+                .value_name("T")
+                .action(ArgAction::Append)
+                .help("Recipient; may be given again"),
+        )
+        .arg(
+            Arg::new("auth")
+                .long("auth")
+                .value_name("U")
+                .help("The client has authenticated as this user"),
+        )
+        .arg(
+            Arg::new("tls")
+                .long("tls")
+                .action(ArgAction::SetTrue)
+                .help("TLS is in use"),
+        )
+        .arg(
+            Arg::new("channel")
+                .long("channel")
+                .value_name("C")
+                .default_value("tcp_local")
+                .help("Channel of the service"),
+        )
+        .arg(
+            Arg::new("last")
+                .long("last")
+                .value_name("N")
+                .num_args(0..=1)
+                .default_missing_value("1")
+                .value_parser(clap::value_parser!(usize))
+                .help("The last N sessions of the running server instead"),
+        )
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .help("Entries that did not match one by one, too"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("JSON: one object a step, or a session"),
+        )
 }
 
 /// Drivers that change nothing, over the users of a site.
 pub fn read_only(layout: &Layout) -> Option<Callouts> {
     let directory = mta::directory::load(&layout.users()).ok()?.directory;
     let directory = Arc::new(arc_swap::ArcSwap::from_pointee(directory));
-    Some(Callouts::ReadOnly(Arc::new(Drivers::new(directory, layout.config()))))
+    Some(Callouts::ReadOnly(Arc::new(Drivers::new(
+        directory,
+        layout.config(),
+    ))))
 }
 
 /// Explains.
@@ -56,7 +116,9 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         return Ok(Exit::Ok);
     }
     let Some(client) = matches.get_one::<IpAddr>("client-ip").copied() else {
-        return Err(Failure::Failed("name the client with --client-ip, or ask for the server's sessions with --last".into()));
+        return Err(Failure::Failed(
+            "name the client with --client-ip, or ask for the server's sessions with --last".into(),
+        ));
     };
     let site_layout = layout(console);
     let configuration = super::load(&site_layout, false, console)?;
@@ -67,7 +129,10 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
             Callouts::Nobody
         }
     };
-    let facts = Facts { now: mta::server::now(), seed: mta::server::seed() };
+    let facts = Facts {
+        now: mta::server::now(),
+        seed: mta::server::seed(),
+    };
     let evaluator = Evaluator::new(Arc::clone(&configuration.site), callouts.clone(), facts);
     let session = SessionFacts {
         server: Some((IpAddr::from([127, 0, 0, 1]), 25)),
@@ -78,7 +143,10 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         ..SessionFacts::default()
     };
     if configuration.site.channel(&session.channel).is_none() {
-        return Err(Failure::Failed(format!("there is no channel {}", session.channel)));
+        return Err(Failure::Failed(format!(
+            "there is no channel {}",
+            session.channel
+        )));
     }
     let mut decider = Decider::new(evaluator, session, true);
     let accepted = block_on(play(&mut decider, matches, &callouts))??;
@@ -121,9 +189,19 @@ async fn play(decider: &mut Decider, matches: &ArgMatches, callouts: &Callouts) 
         decider.say(|| format!("* authenticated as {user}"));
         decider.authenticated(found.uid.clone(), found.mail.clone());
     }
-    let Some(from) = matches.get_one::<String>("mail-from").cloned() else { return Ok(true) };
+    let Some(from) = matches.get_one::<String>("mail-from").cloned() else {
+        return Ok(true);
+    };
     decider.say(|| format!("C: MAIL FROM:<{from}>"));
-    let reply = decider.mail(&Mail { from, ..Mail::default() }, mta::server::now()).await;
+    let reply = decider
+        .mail(
+            &Mail {
+                from,
+                ..Mail::default()
+            },
+            mta::server::now(),
+        )
+        .await;
     decider.say(|| format!("S: {}", reply.summary()));
     if !reply.is_positive() {
         return Ok(false);
@@ -131,7 +209,12 @@ async fn play(decider: &mut Decider, matches: &ArgMatches, callouts: &Callouts) 
     let mut accepted = true;
     for to in matches.get_many::<String>("rcpt-to").unwrap_or_default() {
         decider.say(|| format!("C: RCPT TO:<{to}>"));
-        let reply = decider.rcpt(&Rcpt { to: to.clone(), ..Rcpt::default() }).await;
+        let reply = decider
+            .rcpt(&Rcpt {
+                to: to.clone(),
+                ..Rcpt::default()
+            })
+            .await;
         decider.say(|| format!("S: {}", reply.summary()));
         accepted &= reply.is_positive();
     }

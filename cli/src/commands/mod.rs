@@ -35,11 +35,17 @@ pub fn load(layout: &Layout, warnings: bool, console: &mut Console<'_>) -> Resul
     match read(layout) {
         Ok(configuration) => {
             for file in &configuration.stale {
-                console.note(&format!("{file} is newer than the compiled configuration: run `imsimta cnbuild`"));
+                console.note(&format!(
+                    "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
+                ));
             }
             if warnings {
                 let site = &configuration.site;
-                for d in site.diagnostics.iter().filter(|d| d.severity >= Severity::Warning) {
+                for d in site
+                    .diagnostics
+                    .iter()
+                    .filter(|d| d.severity >= Severity::Warning)
+                {
                     writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
                 }
             }
@@ -51,9 +57,19 @@ pub fn load(layout: &Layout, warnings: bool, console: &mut Console<'_>) -> Resul
 
 /// Prints all that is wrong with a configuration.
 pub fn report(error: &LoadError, console: &mut Console<'_>) -> Result<Failure, Failure> {
-    for d in error.diagnostics.iter().filter(|d| d.severity >= Severity::Warning) {
+    for d in error
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity >= Severity::Warning)
+    {
         writeln!(console.err, "{}\n", d.render(&error.sources, console.colour))?;
     }
-    let errors = error.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    Ok(Failure::Config(format!("the configuration does not load: {errors} error(s)")))
+    let errors = error
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count();
+    Ok(Failure::Config(format!(
+        "the configuration does not load: {errors} error(s)"
+    )))
 }

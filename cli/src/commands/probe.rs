@@ -7,9 +7,9 @@ use grammar::Sources;
 use mta::access::{Point, ReplyFacts};
 use mta::callout::Callouts;
 use mta::evaluate::{Evaluator, Question};
+use policy::Facts;
 use policy::mapping::FlagSet;
 use policy::site::Site;
-use policy::Facts;
 
 use super::{block_on, layout};
 use crate::console::Console;
@@ -18,13 +18,50 @@ use crate::{Exit, Failure};
 /// The arguments.
 pub fn define(command: Command) -> Command {
     command
-        .arg(Arg::new("table").required(true).value_name("TABLE").help("ORIG_SEND_ACCESS, PORT_ACCESS ..."))
-        .arg(Arg::new("probe").required(true).value_name("PROBE").allow_hyphen_values(true).help("The probe, fields separated by `|`"))
-        .arg(Arg::new("flags").long("flags").value_name("X").default_value("").help("Input flags, such as AT"))
-        .arg(Arg::new("mapping-file").long("mapping-file").value_name("F").help("A mapping file instead of the site's"))
-        .arg(Arg::new("sasl-offered").long("sasl-offered").action(ArgAction::SetTrue).help("The client could still authenticate"))
-        .arg(Arg::new("debug").long("debug").action(ArgAction::SetTrue).help("Print the trace, too"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
+        .arg(
+            Arg::new("table")
+                .required(true)
+                .value_name("TABLE")
+                .help("ORIG_SEND_ACCESS, PORT_ACCESS ..."),
+        )
+        .arg(
+            Arg::new("probe")
+                .required(true)
+                .value_name("PROBE")
+                .allow_hyphen_values(true)
+                .help("The probe, fields separated by `|`"),
+        )
+        .arg(
+            Arg::new("flags")
+                .long("flags")
+                .value_name("X")
+                .default_value("")
+                .help("Input flags, such as AT"),
+        )
+        .arg(
+            Arg::new("mapping-file")
+                .long("mapping-file")
+                .value_name("F")
+                .help("A mapping file instead of the site's"),
+        )
+        .arg(
+            Arg::new("sasl-offered")
+                .long("sasl-offered")
+                .action(ArgAction::SetTrue)
+                .help("The client could still authenticate"),
+        )
+        .arg(
+            Arg::new("debug")
+                .long("debug")
+                .action(ArgAction::SetTrue)
+                .help("Print the trace, too"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print one JSON object"),
+        )
 }
 
 /// Decides one probe.
@@ -33,7 +70,10 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     let table = text("table");
     let Some(point) = Point::by_table(&table) else {
         let all: Vec<&str> = Point::ALL.iter().map(|p| p.table()).collect();
-        return Err(Failure::Failed(format!("{table} is not a policy point; those are {}", all.join(", "))));
+        return Err(Failure::Failed(format!(
+            "{table} is not a policy point; those are {}",
+            all.join(", ")
+        )));
     };
     let site = match matches.get_one::<String>("mapping-file") {
         Some(file) => from_file(file, console)?,
@@ -42,12 +82,15 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     let callouts = super::explain::read_only(&layout(console));
     let flags = FlagSet::of(&text("flags"));
     let probe = text("probe");
-    let facts = Facts { now: mta::server::now(), seed: mta::server::seed() };
+    let facts = Facts {
+        now: mta::server::now(),
+        seed: mta::server::seed(),
+    };
     let mut evaluator = Evaluator::new(Arc::clone(&site), callouts.unwrap_or(Callouts::Nobody), facts);
     evaluator.record = Some(Vec::new());
     let exists = site.program.table(point.table()).is_some();
-    let result = block_on(evaluator.map(point.table(), &probe, flags))?
-        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let result =
+        block_on(evaluator.map(point.table(), &probe, flags))?.map_err(|e| Failure::Failed(e.to_string()))?;
     let reply = ReplyFacts {
         sasl_offered: matches.get_flag("sasl-offered"),
         address: point.address_in(&probe),
@@ -57,8 +100,12 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     let decision = point.decide(result.as_ref(), &reply);
     if matches.get_flag("debug") {
         for evaluation in evaluator.record.iter().flatten() {
-            let Question::Mapping { .. } = evaluation.question else { continue };
-            console.out.write_all(policy::trace::render(&evaluation.replay(false), &site.sources).as_bytes())?;
+            let Question::Mapping { .. } = evaluation.question else {
+                continue;
+            };
+            console
+                .out
+                .write_all(policy::trace::render(&evaluation.replay(false), &site.sources).as_bytes())?;
         }
     }
     if matches.get_flag("json") {
@@ -66,9 +113,16 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         writeln!(console.out, "{json}")?;
     } else {
         if !exists {
-            console.note(&format!("there is no table {}: everything is allowed there", point.table()));
+            console.note(&format!(
+                "there is no table {}: everything is allowed there",
+                point.table()
+            ));
         }
-        writeln!(console.out, "{}", if decision.accepted { "allowed" } else { "refused" })?;
+        writeln!(
+            console.out,
+            "{}",
+            if decision.accepted { "allowed" } else { "refused" }
+        )?;
         if let Some(reply) = &decision.reply {
             writeln!(console.out, "reply: {reply}")?;
         }
@@ -86,7 +140,8 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
 
 /// A site of one mapping file.
 fn from_file(file: &str, console: &mut Console<'_>) -> Result<Arc<Site>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::Config(format!("cannot read {file}: {e}")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|e| Failure::Config(format!("cannot read {file}: {e}")))?;
     let mut sources = Sources::new();
     let id = sources.add(file, text);
     let mut diagnostics = Vec::new();
@@ -95,7 +150,10 @@ fn from_file(file: &str, console: &mut Console<'_>) -> Result<Arc<Site>, Failure
     let parsed = grammar::mapping::parse(&mut sources, id, &reader, &mut diagnostics);
     let program = policy::program::Program::from_mappings(&parsed, &mut diagnostics);
     if grammar::diagnostic::has_errors(&diagnostics) {
-        return Err(super::report(&policy::site::LoadError { sources, diagnostics }, console)?);
+        return Err(super::report(
+            &policy::site::LoadError { sources, diagnostics },
+            console,
+        )?);
     }
     Ok(Arc::new(Site::of_program(program, sources, diagnostics)))
 }

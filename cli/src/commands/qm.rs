@@ -32,7 +32,9 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
     }
     loop {
         console.prompt("qm.maint> ")?;
-        let Some(line) = read_line(console.input)? else { return Ok(Exit::Ok) };
+        let Some(line) = read_line(console.input)? else {
+            return Ok(Exit::Ok);
+        };
         let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
         match words.first().map(|w| w.to_ascii_lowercase()).as_deref() {
             None => {}
@@ -46,14 +48,31 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
     }
 }
 
-fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Some((word, rest)) = args.split_first() else { return Ok(Exit::Usage) };
+fn command(
+    args: &[String],
+    listing: &mut Vec<QueueEntry>,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let Some((word, rest)) = args.split_first() else {
+        return Ok(Exit::Usage);
+    };
     let word = word.to_ascii_lowercase();
-    let qualifiers: Vec<String> =
-        rest.iter().filter(|a| a.starts_with('-')).map(|a| a.trim_start_matches('-').to_ascii_lowercase()).collect();
-    let has = |name: &str| qualifiers.iter().any(|q| !q.is_empty() && name.starts_with(q.as_str()));
+    let qualifiers: Vec<String> = rest
+        .iter()
+        .filter(|a| a.starts_with('-'))
+        .map(|a| a.trim_start_matches('-').to_ascii_lowercase())
+        .collect();
+    let has = |name: &str| {
+        qualifiers
+            .iter()
+            .any(|q| !q.is_empty() && name.starts_with(q.as_str()))
+    };
     let value = |name: &str| {
-        qualifiers.iter().find_map(|q| q.split_once('=').filter(|(k, _)| !k.is_empty() && name.starts_with(k)).map(|(_, v)| v.to_string()))
+        qualifiers.iter().find_map(|q| {
+            q.split_once('=')
+                .filter(|(k, _)| !k.is_empty() && name.starts_with(k))
+                .map(|(_, v)| v.to_string())
+        })
     };
     let words: Vec<&String> = rest.iter().filter(|a| !a.starts_with('-')).collect();
     let layout = layout(console);
@@ -69,7 +88,9 @@ fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console
             let held = w == "held" || has("held");
             listing.clear();
             listing.extend(
-                entries.into_iter().filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c) && (!held || e.held)),
+                entries
+                    .into_iter()
+                    .filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c) && (!held || e.held)),
             );
             if has("json") {
                 for entry in &*listing {
@@ -83,11 +104,24 @@ fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console
         }
         w if full(w, "messages") => {
             let response = control::ask(&layout, &Request::Counts)?;
-            writeln!(console.out, "{:<36} {:>15}  {:>16}", "host", "active messages", "delayed messages")?;
+            writeln!(
+                console.out,
+                "{:<36} {:>15}  {:>16}",
+                "host", "active messages", "delayed messages"
+            )?;
             for row in response.data.as_array().into_iter().flatten() {
                 let text = |k: &str| row[k].as_str().unwrap_or("").to_string();
-                if words.first().is_none_or(|c| c.eq_ignore_ascii_case(&text("channel"))) {
-                    writeln!(console.out, "{:<36} {:>15}  {:>16}", text("host"), row["active"], row["delayed"])?;
+                if words
+                    .first()
+                    .is_none_or(|c| c.eq_ignore_ascii_case(&text("channel")))
+                {
+                    writeln!(
+                        console.out,
+                        "{:<36} {:>15}  {:>16}",
+                        text("host"),
+                        row["active"],
+                        row["delayed"]
+                    )?;
                 }
             }
             Ok(Exit::Ok)
@@ -98,7 +132,11 @@ fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console
                 return Err(UsageError::Other(format!("`qm {word}` needs a channel")).into());
             };
             let channel = channel.to_ascii_lowercase();
-            let request = if word == "stop" { Request::StopChannel { channel } } else { Request::StartChannel { channel } };
+            let request = if word == "stop" {
+                Request::StopChannel { channel }
+            } else {
+                Request::StartChannel { channel }
+            };
             control::print(&control::ask(&layout, &request)?, console)
         }
         "release" | "hold" | "delete" | "return" | "history" => {
@@ -107,18 +145,31 @@ fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console
             }
             let channel = value("channel");
             let chosen: Vec<&QueueEntry> = if has("all") {
-                listing.iter().filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c)).collect()
+                listing
+                    .iter()
+                    .filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c))
+                    .collect()
             } else {
-                numbers(&words, listing.len())?.into_iter().filter_map(|n| listing.get(n - 1)).collect()
+                numbers(&words, listing.len())?
+                    .into_iter()
+                    .filter_map(|n| listing.get(n - 1))
+                    .collect()
             };
             if word == "history" {
                 for entry in chosen {
-                    writeln!(console.out, "{}  {} attempt(s), last: {}", entry.file, entry.attempts, entry.last)?;
+                    writeln!(
+                        console.out,
+                        "{}  {} attempt(s), last: {}",
+                        entry.file, entry.attempts, entry.last
+                    )?;
                 }
                 return Ok(Exit::Ok);
             }
             if chosen.is_empty() {
-                return Err(UsageError::Other(format!("`qm {word}`: no message is meant; give numbers of the last listing, or -channel=C -all")).into());
+                return Err(UsageError::Other(format!(
+                    "`qm {word}`: no message is meant; give numbers of the last listing, or -channel=C -all"
+                ))
+                .into());
             }
             let ids = chosen.iter().map(|e| e.id).collect();
             let request = match word.as_str() {
@@ -129,13 +180,17 @@ fn command(args: &[String], listing: &mut Vec<QueueEntry>, console: &mut Console
             };
             control::print(&control::ask(&layout, &request)?, console)
         }
-        _ => Err(UsageError::Other(format!("`qm {word}` is not known; `imsimta qm help` lists the subcommands")).into()),
+        _ => Err(UsageError::Other(format!(
+            "`qm {word}` is not known; `imsimta qm help` lists the subcommands"
+        ))
+        .into()),
     }
 }
 
 fn queue(layout: &mta::configuration::Layout) -> Result<Vec<QueueEntry>, Failure> {
     let response = control::ask(layout, &Request::Queue)?;
-    serde_json::from_value(response.data).map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
+    serde_json::from_value(response.data)
+        .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
 }
 
 fn numbers(words: &[&String], count: usize) -> Result<Vec<usize>, Failure> {
@@ -147,7 +202,12 @@ fn numbers(words: &[&String], count: usize) -> Result<Vec<usize>, Failure> {
         };
         match range {
             Some((a, b)) if a >= 1 && a <= b && b <= count => numbers.extend(a..=b),
-            _ => return Err(UsageError::Other(format!("`{item}` is not among the {count} message(s) of the last listing")).into()),
+            _ => {
+                return Err(UsageError::Other(format!(
+                    "`{item}` is not among the {count} message(s) of the last listing"
+                ))
+                .into());
+            }
         }
     }
     Ok(numbers)
@@ -168,8 +228,16 @@ fn list(entries: &[QueueEntry], envelope: bool, console: &mut Console<'_>) -> Re
         for (n, entry) in entries.iter().enumerate().filter(|(_, e)| e.channel == channel) {
             let blocks = entry.size.div_ceil(1024);
             total += blocks;
-            let since = jiff::Timestamp::from_second(entry.arrived).unwrap_or_default().to_zoned(now.time_zone().clone());
-            writeln!(console.out, "{} {:<28} {blocks:>5} {}", n + 1, entry.file, since.strftime("%d-%b-%Y %H:%M:%S"))?;
+            let since = jiff::Timestamp::from_second(entry.arrived)
+                .unwrap_or_default()
+                .to_zoned(now.time_zone().clone());
+            writeln!(
+                console.out,
+                "{} {:<28} {blocks:>5} {}",
+                n + 1,
+                entry.file,
+                since.strftime("%d-%b-%Y %H:%M:%S")
+            )?;
             if envelope {
                 writeln!(console.out, "    Envelope From: {}", entry.from)?;
                 for to in &entry.to {
@@ -192,11 +260,27 @@ fn summarize(entries: &[QueueEntry], console: &mut Console<'_>) -> Result<Exit, 
         row.1 += entry.size.div_ceil(1024);
         row.2 = row.2.min(entry.arrived);
     }
-    writeln!(console.out, "{:24} {:>9}  {:>10}  Oldest\n{:24} {:>9}  {:>10}  {}", "Channel", "Queued", "Size (Kb)", "-".repeat(23), "-".repeat(9), "-".repeat(10), "-".repeat(18))?;
+    writeln!(
+        console.out,
+        "{:24} {:>9}  {:>10}  Oldest\n{:24} {:>9}  {:>10}  {}",
+        "Channel",
+        "Queued",
+        "Size (Kb)",
+        "-".repeat(23),
+        "-".repeat(9),
+        "-".repeat(10),
+        "-".repeat(18)
+    )?;
     let (mut count, mut size) = (0, 0);
     for (channel, (n, kb, oldest)) in channels {
-        let oldest = jiff::Timestamp::from_second(oldest).unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
-        writeln!(console.out, "{channel:24} {n:>9}  {kb:>10}  {}", oldest.strftime("%d %b, %H:%M:%S"))?;
+        let oldest = jiff::Timestamp::from_second(oldest)
+            .unwrap_or_default()
+            .to_zoned(jiff::tz::TimeZone::system());
+        writeln!(
+            console.out,
+            "{channel:24} {n:>9}  {kb:>10}  {}",
+            oldest.strftime("%d %b, %H:%M:%S")
+        )?;
         count += n;
         size += kb;
     }

@@ -14,13 +14,53 @@ use crate::{Exit, Failure};
 /// The arguments.
 pub fn define(command: Command) -> Command {
     command
-        .arg(Arg::new("to").long("to").required(true).action(ArgAction::Append).value_name("ADDRESS").help("Recipient; may be given again"))
-        .arg(Arg::new("from").long("from").default_value("tester@example.com").value_name("ADDRESS").help("Envelope From; empty for none"))
-        .arg(Arg::new("subject").long("subject").default_value("A test").value_name("TEXT").help("Subject"))
-        .arg(Arg::new("body").long("body").default_value("Hello.").value_name("TEXT").help("Text of the message"))
-        .arg(Arg::new("server").long("server").value_name("HOST:PORT").help("Where to; the running site's SMTP port if not given"))
-        .arg(Arg::new("client-ip").long("client-ip").value_name("IP").help("Local address to send from, such as 127.0.0.2"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON object a recipient"))
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .required(true)
+                .action(ArgAction::Append)
+                .value_name("ADDRESS")
+                .help("Recipient; may be given again"),
+        )
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .default_value("tester@example.com")
+                .value_name("ADDRESS")
+                .help("Envelope From; empty for none"),
+        )
+        .arg(
+            Arg::new("subject")
+                .long("subject")
+                .default_value("A test")
+                .value_name("TEXT")
+                .help("Subject"),
+        )
+        .arg(
+            Arg::new("body")
+                .long("body")
+                .default_value("Hello.")
+                .value_name("TEXT")
+                .help("Text of the message"),
+        )
+        .arg(
+            Arg::new("server")
+                .long("server")
+                .value_name("HOST:PORT")
+                .help("Where to; the running site's SMTP port if not given"),
+        )
+        .arg(
+            Arg::new("client-ip")
+                .long("client-ip")
+                .value_name("IP")
+                .help("Local address to send from, such as 127.0.0.2"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("One JSON object a recipient"),
+        )
 }
 
 /// Sends one message.
@@ -30,8 +70,14 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         Some(server) => resolve(server)?,
         None => running(console)?,
     };
-    let (from, to): (String, Vec<String>) =
-        (text("from"), matches.get_many::<String>("to").unwrap_or_default().cloned().collect());
+    let (from, to): (String, Vec<String>) = (
+        text("from"),
+        matches
+            .get_many::<String>("to")
+            .unwrap_or_default()
+            .cloned()
+            .collect(),
+    );
     let clean = |t: String| t.replace(['\r', '\n'], " ");
     let content = format!(
         "From: <{}>\r\nTo: {}\r\nSubject: {}\r\nDate: {}\r\n\r\n{}\r\n",
@@ -43,7 +89,9 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     );
     let options = ClientOptions {
         helo: "localhost".into(),
-        bind: matches.get_one::<String>("client-ip").and_then(|ip| ip.parse().ok()),
+        bind: matches
+            .get_one::<String>("client-ip")
+            .and_then(|ip| ip.parse().ok()),
         ..ClientOptions::default()
     };
     let outcomes = block_on(send(address, options, &from, &to, &content))??;
@@ -51,15 +99,24 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     for (to, outcome) in to.iter().zip(outcomes) {
         let (ok, said) = match outcome {
             RecipientOutcome::Delivered { reply } => (true, reply),
-            RecipientOutcome::Failed(Refusal { diagnostic, .. }) | RecipientOutcome::Deferred(Refusal { diagnostic, .. }) => (false, diagnostic),
+            RecipientOutcome::Failed(Refusal { diagnostic, .. })
+            | RecipientOutcome::Deferred(Refusal { diagnostic, .. }) => (false, diagnostic),
         };
         if !ok {
             exit = Exit::No;
         }
         if matches.get_flag("json") {
-            writeln!(console.out, "{}", serde_json::json!({"to": to, "accepted": ok, "reply": said}))?;
+            writeln!(
+                console.out,
+                "{}",
+                serde_json::json!({"to": to, "accepted": ok, "reply": said})
+            )?;
         } else {
-            writeln!(console.out, "{to}: {} {said}", if ok { "accepted," } else { "refused," })?;
+            writeln!(
+                console.out,
+                "{to}: {} {said}",
+                if ok { "accepted," } else { "refused," }
+            )?;
         }
     }
     Ok(exit)
@@ -72,22 +129,40 @@ async fn send(
     to: &[String],
     content: &str,
 ) -> Result<Vec<RecipientOutcome>, Failure> {
-    let target = Target { host: address.ip().to_string(), address };
+    let target = Target {
+        host: address.ip().to_string(),
+        address,
+    };
     let mut connection = Connection::open(&target, &Arc::new(options))
         .await
         .map_err(|e| Failure::Failed(format!("{}: {}", address, e.failure().diagnostic)))?;
     let recipients = to
         .iter()
-        .map(|address| OutgoingRecipient { address, original: "", notify: Notify::default() })
+        .map(|address| OutgoingRecipient {
+            address,
+            original: "",
+            notify: Notify::default(),
+        })
         .collect();
-    let outgoing = Outgoing { from, recipients, ..Outgoing::default() };
+    let outgoing = Outgoing {
+        from,
+        recipients,
+        ..Outgoing::default()
+    };
     let outcome = connection.send(&outgoing, content.as_bytes()).await;
     connection.quit().await;
     Ok(outcome.recipients)
 }
 
 fn resolve(server: &str) -> Result<SocketAddr, Failure> {
-    let with_port = if server.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) { server.to_string() } else { format!("{server}:25") };
+    let with_port = if server
+        .rsplit_once(':')
+        .is_some_and(|(_, p)| p.parse::<u16>().is_ok())
+    {
+        server.to_string()
+    } else {
+        format!("{server}:25")
+    };
     let found = with_port.to_socket_addrs().ok().and_then(|mut a| a.next());
     found.ok_or_else(|| Failure::Failed(format!("{server} is not a host and port")))
 }
@@ -97,8 +172,13 @@ fn running(console: &Console<'_>) -> Result<SocketAddr, Failure> {
     let path = layout(console).listening();
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let line = text.lines().find(|l| l.starts_with("SMTP plain "));
-    let address = line.and_then(|l| l.rsplit(' ').next()).and_then(|a| a.parse().ok());
+    let address = line
+        .and_then(|l| l.rsplit(' ').next())
+        .and_then(|a| a.parse().ok());
     address.ok_or_else(|| {
-        Failure::Failed(format!("no server runs on {}; start one with `sluice up`, or name one with --server", console.site.display()))
+        Failure::Failed(format!(
+            "no server runs on {}; start one with `sluice up`, or name one with --server",
+            console.site.display()
+        ))
     })
 }

@@ -14,9 +14,24 @@ use crate::{Exit, Failure};
 /// The arguments of `up`.
 pub fn define(command: Command) -> Command {
     command
-        .arg(Arg::new("dir").long("dir").value_name("D").help("The site's folder; made where it is not there"))
-        .arg(Arg::new("host").long("host").value_name("H").help("Name of this machine, for a new site"))
-        .arg(Arg::new("domain").long("domain").value_name("D").help("Mail domain, for a new site"))
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("D")
+                .help("The site's folder; made where it is not there"),
+        )
+        .arg(
+            Arg::new("host")
+                .long("host")
+                .value_name("H")
+                .help("Name of this machine, for a new site"),
+        )
+        .arg(
+            Arg::new("domain")
+                .long("domain")
+                .value_name("D")
+                .help("Mail domain, for a new site"),
+        )
         .arg(
             Arg::new("port")
                 .long("port")
@@ -35,18 +50,42 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     if exists(&layout) {
         for option in ["host", "domain", "port"] {
             if matches.contains_id(option) {
-                console.note(&format!("--{option} is for a new site; {} is there already and is used as it is", layout.root.display()));
+                console.note(&format!(
+                    "--{option} is for a new site; {} is there already and is used as it is",
+                    layout.root.display()
+                ));
             }
         }
     } else {
-        let host = matches.get_one::<String>("host").cloned().unwrap_or_else(machine_name);
-        let domain = matches.get_one::<String>("domain").cloned().unwrap_or_else(|| domain_of(&host));
+        let host = matches
+            .get_one::<String>("host")
+            .cloned()
+            .unwrap_or_else(machine_name);
+        let domain = matches
+            .get_one::<String>("domain")
+            .cloned()
+            .unwrap_or_else(|| domain_of(&host));
         let port = matches.get_one::<u16>("port").copied().unwrap_or(2525);
-        let users = create(&layout, &NewSite { host: host.clone(), domain: domain.clone(), port })
-            .map_err(|e| Failure::Failed(e.to_string()))?;
-        writeln!(console.out, "A new site for {domain} on host {host} is in {}.", layout.root.display())?;
+        let users = create(
+            &layout,
+            &NewSite {
+                host: host.clone(),
+                domain: domain.clone(),
+                port,
+            },
+        )
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+        writeln!(
+            console.out,
+            "A new site for {domain} on host {host} is in {}.",
+            layout.root.display()
+        )?;
         for user in users {
-            writeln!(console.out, "User {} has the password {} (shown this once).", user.uid, user.password)?;
+            writeln!(
+                console.out,
+                "User {} has the password {} (shown this once).",
+                user.uid, user.password
+            )?;
         }
         writeln!(console.out)?;
     }
@@ -62,7 +101,10 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
     introduce(&running, console)?;
     console.out.flush()?;
     wait().await;
-    writeln!(console.out, "\nStopping: sessions and deliveries in hand end first.")?;
+    writeln!(
+        console.out,
+        "\nStopping: sessions and deliveries in hand end first."
+    )?;
     console.out.flush()?;
     running.stop().await;
     Ok(Exit::Ok)
@@ -85,17 +127,28 @@ async fn wait() {
 fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure> {
     let configuration = running.server.configuration.load_full();
     let site = &configuration.site;
-    for d in site.diagnostics.iter().filter(|d| d.severity >= grammar::Severity::Warning) {
+    for d in site
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity >= grammar::Severity::Warning)
+    {
         writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
     }
     for file in &configuration.stale {
-        console.note(&format!("{file} is newer than the compiled configuration: run `imsimta cnbuild`"));
+        console.note(&format!(
+            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
+        ));
     }
     let r = &running.recovery;
     for problem in &r.problems {
         console.note(&format!("the queue: {problem}"));
     }
-    writeln!(console.out, "Sluice {} runs as {}.", env!("CARGO_PKG_VERSION"), site.host())?;
+    writeln!(
+        console.out,
+        "Sluice {} runs as {}.",
+        env!("CARGO_PKG_VERSION"),
+        site.host()
+    )?;
     let mut smtp = None;
     for (service, tls, address) in &running.listening {
         let how = if *tls { " (TLS from the first octet)" } else { "" };
@@ -113,7 +166,11 @@ fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure
     let server = smtp.map_or("127.0.0.1:2525".to_string(), |a| a.to_string());
     let dir = running.server.layout.root.display();
     let default = dir.to_string() == "./sluice-site";
-    let set = if default { String::new() } else { format!("SLUICE_SITE={dir} ") };
+    let set = if default {
+        String::new()
+    } else {
+        format!("SLUICE_SITE={dir} ")
+    };
     writeln!(
         console.out,
         "\nThings to try, in another window:\n\
@@ -132,7 +189,10 @@ fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure
 fn machine_name() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let name = name.trim().to_ascii_lowercase();
-    let ok = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+    let ok = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
     match (ok, name.contains('.')) {
         (false, _) => "mail.example.com".into(),
         (true, true) => name,
@@ -153,23 +213,38 @@ pub fn define_user(command: Command) -> Command {
     let add = Command::new("add")
         .about("Add a user with a mailbox")
         .arg(Arg::new("name").required(true).value_name("NAME"))
-        .arg(Arg::new("dir").long("dir").value_name("D").help("The site's folder"));
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("D")
+                .help("The site's folder"),
+        );
     command.subcommand_required(true).subcommand(add)
 }
 
 /// `sluice user add`.
 pub fn run_user(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Some(("add", matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
+    let Some(("add", matches)) = matches.subcommand() else {
+        return Ok(Exit::Usage);
+    };
     if let Some(dir) = matches.get_one::<String>("dir") {
         console.site = PathBuf::from(dir);
     }
     let layout = layout(console);
     let name = matches.get_one::<String>("name").map_or("", String::as_str);
     let user = add_user(&layout, name, None).map_err(|e| Failure::Failed(e.to_string()))?;
-    writeln!(console.out, "User {} has the password {} (shown this once).", user.uid, user.password)?;
+    writeln!(
+        console.out,
+        "User {} has the password {} (shown this once).",
+        user.uid, user.password
+    )?;
     if layout.control().exists() {
         let response = super::control::ask(&layout, &mta::control::Request::Reload)?;
-        let told = if response.ok { "The running server knows the user." } else { "Run `imsimta reload` for the running server." };
+        let told = if response.ok {
+            "The running server knows the user."
+        } else {
+            "Run `imsimta reload` for the running server."
+        };
         writeln!(console.out, "{told}")?;
     }
     Ok(Exit::Ok)

@@ -421,7 +421,7 @@ fn evaluate(
             Step::Done(done) => {
                 return match done? {
                     Outcome::Mapping(result) => Ok(result),
-                    Outcome::Address(_) => Ok(MappingResult::default()),
+                    Outcome::Address(_) | Outcome::Sieve(_) => Ok(MappingResult::default()),
                 };
             }
             Step::Ask(asks) => {

@@ -50,7 +50,12 @@ impl Drivers {
     /// Drivers over a directory; sequence files lie below `sequence_folder`, or are named by full path.
     pub fn new(directory: Arc<ArcSwap<Directory>>, sequence_folder: PathBuf) -> Self {
         let throttle = Mutex::new(ConnThrottle::new(THROTTLED_ADDRESSES));
-        Drivers { directory, throttle, started: Instant::now(), sequence_folder }
+        Drivers {
+            directory,
+            throttle,
+            started: Instant::now(),
+            sequence_folder,
+        }
     }
 
     /// The directory in force.
@@ -85,7 +90,14 @@ impl Drivers {
                 None => Answer::NotConfigured(format!("no driver for {url}")),
             },
             Read::Routine(routine) => not_configured(routine),
-            Read::Mailbox { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
+            Read::Mailbox { .. }
+            | Read::SpecialUse { .. }
+            | Read::MailboxId { .. }
+            | Read::Metadata { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
+            Read::ListMember { .. } | Read::ListExists { .. } | Read::ListMembers { .. } => {
+                Answer::NotConfigured("there are no external lists".into())
+            }
+            Read::Duplicate { .. } => Answer::NotConfigured("there is no duplicate memory".into()),
         }
     }
 
@@ -104,7 +116,7 @@ impl Drivers {
                     Outcome::Error(why) => Answer::NotConfigured(why),
                 }
             }
-            Effect::Routine(routine) => not_configured(routine),
+            Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
                 let path = self.sequence_folder.join(file);
                 let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
@@ -114,13 +126,15 @@ impl Drivers {
                     Err(_) => Answer::Temporary("the sequence file could not be read".into()),
                 }
             }
-            Effect::Duplicate { .. } => Answer::NotFound,
         }
     }
 }
 
 fn not_configured(routine: &Routine) -> Answer {
-    Answer::NotConfigured(format!("routine {} of {} is not configured", routine.routine, routine.image))
+    Answer::NotConfigured(format!(
+        "routine {} of {} is not configured",
+        routine.routine, routine.image
+    ))
 }
 
 impl Callouts {
@@ -129,12 +143,16 @@ impl Callouts {
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             answers.push(match (self, ask) {
-                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => drivers.read(read, site),
+                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => {
+                    drivers.read(read, site)
+                }
                 (Callouts::Live(drivers), Ask::Effect(effect)) => drivers.effect(effect).await,
                 (Callouts::ReadOnly(_), Ask::Effect(_)) => {
                     Answer::NotConfigured("not performed: it would change something".into())
                 }
-                (Callouts::Canned(canned), ask) => canned.get(&ask.to_string()).cloned().unwrap_or(Answer::NotFound),
+                (Callouts::Canned(canned), ask) => {
+                    canned.get(&ask.to_string()).cloned().unwrap_or(Answer::NotFound)
+                }
                 (Callouts::Nobody, _) => Answer::NotConfigured("callouts are off".into()),
             });
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use grammar::Reader;
@@ -46,30 +46,62 @@ impl Image {
     /// Texts that were changed after the image was built.
     pub fn stale(&self, layout: &Layout) -> Vec<String> {
         let built = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(self.built + 1);
-        let newer = |path: &PathBuf| std::fs::metadata(path).and_then(|m| m.modified()).is_ok_and(|t| t > built);
-        let names = ["imta.cnf", "mappings", "option.dat", "aliases", "dispatcher.cnf", "general.txt", "imta.filter", "msg.conf"];
+        let newer = |path: &PathBuf| {
+            std::fs::metadata(path)
+                .and_then(|m| m.modified())
+                .is_ok_and(|t| t > built)
+        };
+        let names = [
+            "imta.cnf",
+            "mappings",
+            "option.dat",
+            "aliases",
+            "dispatcher.cnf",
+            "general.txt",
+            "imta.filter",
+            "msg.conf",
+        ];
         let files = names.iter().map(|n| layout.config().join(n));
-        let included = self.includes.keys().map(PathBuf::from).filter(|p| p.is_absolute());
-        files.chain(included).filter(newer).map(|p| p.display().to_string()).collect()
+        let included = self
+            .includes
+            .keys()
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute());
+        files
+            .chain(included)
+            .filter(newer)
+            .map(|p| p.display().to_string())
+            .collect()
     }
 }
 
 /// Reads the image of a site; `None` where there is none.
 pub fn load(layout: &Layout) -> Result<Option<Image>, ImageError> {
-    let bytes = match std::fs::read(layout.image()) {
+    load_file(&layout.image())
+}
+
+/// Reads an image by its path; `None` where there is none.
+pub fn load_file(path: &Path) -> Result<Option<Image>, ImageError> {
+    let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or(ImageError::Damaged)?;
     if magic != MAGIC {
-        return Err(if magic.starts_with(b"SLUICE ") { ImageError::Version } else { ImageError::Damaged });
+        return Err(if magic.starts_with(b"SLUICE ") {
+            ImageError::Version
+        } else {
+            ImageError::Damaged
+        });
     }
     let (sum, body) = rest.split_first_chunk::<4>().ok_or(ImageError::Damaged)?;
     if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
         return Err(ImageError::Damaged);
     }
-    postcard::from_bytes(body).map(Some).map_err(|_| ImageError::Damaged)
+    postcard::from_bytes(body)
+        .map(Some)
+        .map_err(|_| ImageError::Damaged)
 }
 
 /// Checks the texts of a site and writes its image; an image that is there stays if they are in error.
@@ -85,8 +117,14 @@ pub fn build(layout: &Layout) -> Result<Result<Configuration, LoadError>, ImageE
         Ok(configuration) => configuration,
         Err(error) => return Ok(Err(error)),
     };
-    let built = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let image = Image { texts, includes: includes.into_inner(), built };
+    let built = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let image = Image {
+        texts,
+        includes: includes.into_inner(),
+        built,
+    };
     let body = postcard::to_stdvec(&image).map_err(|_| ImageError::Damaged)?;
     let path = layout.image();
     let temporary = path.with_extension("new");

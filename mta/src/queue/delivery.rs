@@ -17,9 +17,16 @@ pub async fn run(server: Arc<Server>) {
         let configuration = Arc::clone(&server.configuration);
         let limit = move |channel: &str| {
             let loaded = configuration.load();
-            loaded.site.channel(channel).and_then(|c| c.settings.max_jobs).unwrap_or(MAX_JOBS).max(1)
+            loaded
+                .site
+                .channel(channel)
+                .and_then(|c| c.settings.max_jobs)
+                .unwrap_or(MAX_JOBS)
+                .max(1)
         };
-        let Some(queue) = server.scheduler.next_job(limit, now).await else { break };
+        let Some(queue) = server.scheduler.next_job(limit, now).await else {
+            break;
+        };
         jobs.spawn(job(Arc::clone(&server), queue));
         while jobs.try_join_next().is_some() {}
     }
@@ -41,7 +48,11 @@ async fn job(server: Arc<Server>, queue: HostQueue) {
 }
 
 /// One attempt; says when and where the entry comes back, if it does.
-async fn attempt(server: &Arc<Server>, entry: &Arc<Entry>, sender: &mut smtp::Sender) -> Option<(HostQueue, i64)> {
+async fn attempt(
+    server: &Arc<Server>,
+    entry: &Arc<Entry>,
+    sender: &mut smtp::Sender,
+) -> Option<(HostQueue, i64)> {
     let configuration = server.configuration.load_full();
     let site = &configuration.site;
     let content = match server.spool.content(entry.id) {

@@ -64,24 +64,40 @@ pub fn can_deliver(site: &Site, channel: &str) -> bool {
 
 /// Whether each recipient gets a queue entry of its own.
 pub fn is_single(site: &Site, channel: &str) -> bool {
-    site.channel(channel).is_some_and(|c| c.settings.grouping == Grouping::Single)
+    site.channel(channel)
+        .is_some_and(|c| c.settings.grouping == Grouping::Single)
 }
 
 /// The host queue of a recipient: where its channel will connect to; empty where the channel has but one
 /// queue. `routing` is the channel tag that the rules ended with.
 pub fn host_of(site: &Site, channel: &str, address: &str, routing: &str) -> String {
-    let Some(channel) = site.channel(channel) else { return String::new() };
+    let Some(channel) = site.channel(channel) else {
+        return String::new();
+    };
     if !channel.settings.smtp {
         return String::new();
     }
-    if let Some(daemon) = channel.settings.daemon.as_deref().filter(|d| !d.eq_ignore_ascii_case("router")) {
+    if let Some(daemon) = channel
+        .settings
+        .daemon
+        .as_deref()
+        .filter(|d| !d.eq_ignore_ascii_case("router"))
+    {
         return daemon.to_ascii_lowercase();
     }
     let is_tag = routing.eq_ignore_ascii_case(&channel.official_host)
-        || channel.extra_hosts.iter().any(|(h, _)| h.eq_ignore_ascii_case(routing));
+        || channel
+            .extra_hosts
+            .iter()
+            .any(|(h, _)| h.eq_ignore_ascii_case(routing));
     if !is_tag {
         return routing.to_ascii_lowercase();
     }
     let parsed = Address::parse(address).unwrap_or_default();
-    parsed.route.first().or(parsed.domain.as_ref()).map(|h| h.to_ascii_lowercase()).unwrap_or_default()
+    parsed
+        .route
+        .first()
+        .or(parsed.domain.as_ref())
+        .map(|h| h.to_ascii_lowercase())
+        .unwrap_or_default()
 }

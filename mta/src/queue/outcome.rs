@@ -52,14 +52,25 @@ pub enum Verdict {
 impl Verdict {
     /// Delivered here.
     pub fn delivered(diagnostic: &str) -> Self {
-        Verdict::Delivered { diagnostic: diagnostic.into(), remote: String::new(), relayed: false, esmtp: false }
+        Verdict::Delivered {
+            diagnostic: diagnostic.into(),
+            remote: String::new(),
+            relayed: false,
+            esmtp: false,
+        }
     }
 }
 
 /// Indexes of the recipients still to be delivered.
 pub fn pending(entry: &Entry) -> Vec<usize> {
     let is = |r: &Recipient| r.state == RecipientState::Pending;
-    entry.recipients.iter().enumerate().filter(|(_, r)| is(r)).map(|(n, _)| n).collect()
+    entry
+        .recipients
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| is(r))
+        .map(|(n, _)| n)
+        .collect()
 }
 
 /// Settles an attempt; says when and where the entry comes back, if it does.
@@ -79,16 +90,32 @@ pub async fn settle(
     let mut reports: Vec<(usize, Kind, Option<Failure>)> = Vec::new();
     let mut last_failure = None;
     let mut left = 0;
-    let some_done = verdicts.iter().any(|v| matches!(v, Verdict::Delivered { .. } | Verdict::Failed(_)));
+    let some_done = verdicts
+        .iter()
+        .any(|v| matches!(v, Verdict::Delivered { .. } | Verdict::Failed(_)));
     // The queue is told before the log and the sender: what is logged as delivered is not delivered again.
     let mut lines: Vec<(usize, Action, String, String, String, String)> = Vec::new();
     for (&n, verdict) in pending.iter().zip(verdicts) {
-        let Some(recipient) = entry.recipients.get(n) else { continue };
+        let Some(recipient) = entry.recipients.get(n) else {
+            continue;
+        };
         match verdict {
-            Verdict::Delivered { diagnostic, remote, relayed, esmtp } => {
+            Verdict::Delivered {
+                diagnostic,
+                remote,
+                relayed,
+                esmtp,
+            } => {
                 change.states.push((n as u32, RecipientState::Delivered));
                 let letters = if esmtp { "E" } else { "" };
-                lines.push((n, Action::Dequeue, letters.into(), diagnostic, String::new(), remote));
+                lines.push((
+                    n,
+                    Action::Dequeue,
+                    letters.into(),
+                    diagnostic,
+                    String::new(),
+                    remote,
+                ));
                 if recipient.notify.success && entry.channel != BITBUCKET {
                     if !esmtp {
                         reports.push((n, Kind::Delivered, None));
@@ -99,23 +126,46 @@ pub async fn settle(
             }
             Verdict::Failed(failure) => {
                 let report = who_is_told(&entry.envelope, recipient, Kind::Failed);
-                let action = if report.logged_as_killed { Action::ReturnedSilently } else { Action::Returned };
+                let action = if report.logged_as_killed {
+                    Action::ReturnedSilently
+                } else {
+                    Action::Returned
+                };
                 let (diagnostic, remote) = (failure.diagnostic.clone(), failure.remote.clone());
                 lines.push((n, action, String::new(), diagnostic.clone(), diagnostic, remote));
-                change.states.push((n as u32, RecipientState::Failed(failure.clone())));
+                change
+                    .states
+                    .push((n as u32, RecipientState::Failed(failure.clone())));
                 reports.push((n, Kind::Failed, Some(failure)));
             }
             Verdict::Deferred(failure) | Verdict::Unreachable(failure) if expired => {
                 let report = who_is_told(&entry.envelope, recipient, Kind::TimedOut);
-                let action = if report.logged_as_killed { Action::ReturnedSilently } else { Action::Returned };
+                let action = if report.logged_as_killed {
+                    Action::ReturnedSilently
+                } else {
+                    Action::Returned
+                };
                 let (diagnostic, remote) = (failure.diagnostic.clone(), failure.remote.clone());
-                lines.push((n, action, String::new(), diagnostic, "message expired".into(), remote));
-                change.states.push((n as u32, RecipientState::Failed(failure.clone())));
+                lines.push((
+                    n,
+                    action,
+                    String::new(),
+                    diagnostic,
+                    "message expired".into(),
+                    remote,
+                ));
+                change
+                    .states
+                    .push((n as u32, RecipientState::Failed(failure.clone())));
                 reports.push((n, Kind::TimedOut, Some(failure)));
             }
             Verdict::Deferred(failure) | Verdict::Unreachable(failure) => {
                 left += 1;
-                let action = if some_done { Action::PartlyDone } else { Action::TemporaryFailure };
+                let action = if some_done {
+                    Action::PartlyDone
+                } else {
+                    Action::TemporaryFailure
+                };
                 let (diagnostic, remote) = (failure.diagnostic.clone(), failure.remote.clone());
                 lines.push((n, action, String::new(), diagnostic, String::new(), remote));
                 last_failure = Some(failure);
@@ -129,9 +179,39 @@ pub async fn settle(
         let due = schedule.warnings_due(at - entry.envelope.arrived);
         if due > entry.warnings {
             change.warnings = Some(due);
-            reports.extend(pending.iter().filter(|n| !change.states.iter().any(|s| s.0 == **n as u32)).map(|&n| {
-                (n, Kind::Delayed, change.attempt.as_ref().map(|a| a.failure.clone()))
-            }));
+            reports.extend(
+                pending
+                    .iter()
+                    .filter(|n| !change.states.iter().any(|s| s.0 == **n as u32))
+                    .map(|&n| {
+                        (
+                            n,
+                            Kind::Delayed,
+                            change.attempt.as_ref().map(|a| a.failure.clone()),
+                        )
+                    }),
+            );
+        }
+    }
+    for (n, kind, _) in &reports {
+        let told = entry
+            .recipients
+            .get(*n)
+            .is_some_and(|r| who_is_told(&entry.envelope, r, *kind).sender);
+        if *kind == Kind::Delayed && told {
+            let last = change
+                .attempt
+                .as_ref()
+                .map(|a| a.failure.diagnostic.clone())
+                .unwrap_or_default();
+            lines.push((
+                *n,
+                Action::DelayWarning,
+                String::new(),
+                last,
+                String::new(),
+                String::new(),
+            ));
         }
     }
     // A notification is durable before the recipient that it is about is forgotten.
@@ -145,7 +225,9 @@ pub async fn settle(
         eprintln!("queue entry {}: {error}", entry.file_name());
     }
     for (n, action, letters, diagnostic, reason, remote) in lines {
-        let Some(recipient) = entry.recipients.get(n) else { continue };
+        let Some(recipient) = entry.recipients.get(n) else {
+            continue;
+        };
         let said = Said {
             source_channel: &entry.channel,
             file_name: &entry.file_name(),
@@ -157,9 +239,19 @@ pub async fn settle(
             modifiers: &letters,
             ..Said::default()
         };
-        server.journal.message(action, &entry.envelope, recipient, &said, Some(entry));
+        server
+            .journal
+            .message(action, &entry.envelope, recipient, &said, Some(entry));
     }
-    next.map(|at| (HostQueue { channel: entry.channel.clone(), host: entry.host.clone() }, at))
+    next.map(|at| {
+        (
+            HostQueue {
+                channel: entry.channel.clone(),
+                host: entry.host.clone(),
+            },
+            at,
+        )
+    })
 }
 
 /// When an entry is tried again, warned about, and returned.
@@ -179,26 +271,44 @@ impl Schedule {
             _ => 2,
         };
         let settings = site.channel(&entry.channel).map(|c| &c.settings);
-        let backoff = settings.map(|s| s.backoff[class].clone()).filter(|b| !b.is_empty());
+        let backoff = settings
+            .map(|s| s.backoff[class].clone())
+            .filter(|b| !b.is_empty());
         let of = |s: &policy::channel::Settings| s.notices[class].clone();
         let ages = settings.map(of).filter(|a| !a.is_empty());
-        let local = site.channels.first().map(|c| of(&c.settings)).filter(|a| !a.is_empty());
+        let local = site
+            .channels
+            .first()
+            .map(|c| of(&c.settings))
+            .filter(|a| !a.is_empty());
         let ages = ages.or(local).unwrap_or_else(|| NOTICES.to_vec());
         let hours = site.options.number("RETURN_UNITS", 0) == 1;
         let unit = if hours { 3600 } else { 86_400 };
         let return_after = ages.last().map_or(Time::MAX, |last| i64::from(*last) * unit);
-        Schedule { backoff: backoff.unwrap_or_else(|| BACKOFF[class].to_vec()), ages, unit, return_after, hours }
+        Schedule {
+            backoff: backoff.unwrap_or_else(|| BACKOFF[class].to_vec()),
+            ages,
+            unit,
+            return_after,
+            hours,
+        }
     }
 
     fn wait(&self, attempts: u32) -> Time {
         let n = (attempts as usize).min(self.backoff.len().saturating_sub(1));
-        self.backoff.get(n).map_or(3600, |w| i64::try_from(*w).unwrap_or(i64::MAX / 4))
+        self.backoff
+            .get(n)
+            .map_or(3600, |w| i64::try_from(*w).unwrap_or(i64::MAX / 4))
     }
 
     /// How many of the ages, the last one left out, have passed.
     fn warnings_due(&self, age: Time) -> u8 {
         let warnings = self.ages.split_last().map_or(&[][..], |(_, rest)| rest);
-        warnings.iter().filter(|a| age >= i64::from(**a) * self.unit).count().min(255) as u8
+        warnings
+            .iter()
+            .filter(|a| age >= i64::from(**a) * self.unit)
+            .count()
+            .min(255) as u8
     }
 }
 
@@ -217,7 +327,12 @@ async fn notify(
         .filter_map(|(n, kind, failure)| {
             let recipient = entry.recipients.get(*n)?;
             let report = who_is_told(&entry.envelope, recipient, *kind);
-            report.sender.then_some(Reported { recipient, kind: *kind, failure: failure.as_ref(), banner: "" })
+            report.sender.then_some(Reported {
+                recipient,
+                kind: *kind,
+                failure: failure.as_ref(),
+                banner: "",
+            })
         })
         .collect();
     if told.is_empty() || entry.envelope.from.is_empty() {
@@ -225,10 +340,18 @@ async fn notify(
     }
     let host = site.host();
     let default_address = format!("postmaster@{host}");
-    let personal = site.options.text("RETURN_PERSONAL", "Internet Mail Delivery").to_string();
-    let words = Words { personal, ..Words::default() };
+    let personal = site
+        .options
+        .text("RETURN_PERSONAL", "Internet Mail Delivery")
+        .to_string();
+    let words = Words {
+        personal,
+        ..Words::default()
+    };
     let templates = Templates::default();
-    let official = site.channel(&entry.channel).map_or("", |c| c.official_host.as_str());
+    let official = site
+        .channel(&entry.channel)
+        .map_or("", |c| c.official_host.as_str());
     let unique = unique_id();
     let built = Notification {
         envelope: &entry.envelope,
@@ -265,34 +388,51 @@ async fn notify(
             original: format!("rfc822;{}", entry.envelope.from),
             intermediate: entry.envelope.from.clone(),
             // a notification is never itself reported on
-            notify: store::envelope::Notify { given: true, ..Default::default() },
+            notify: store::envelope::Notify {
+                given: true,
+                ..Default::default()
+            },
             ..Recipient::default()
         },
         channel: PROCESS.to_string(),
         ..Accepted::default()
     });
-    let collected = Collected::from_bytes(&*server.spool, built.content, built.header_len, built.message_id).await;
+    let collected =
+        Collected::from_bytes(&*server.spool, built.content, built.header_len, built.message_id).await;
     let queued = match collected {
         Ok(collected) => {
-            let to = Enqueue { spool: &*server.spool, site, now: at };
+            let to = Enqueue {
+                spool: &*server.spool,
+                site,
+                now: at,
+            };
             enqueue(to, &mut transaction, collected, built.eight_bit).await
         }
         Err(error) => Err(error),
     };
     match queued {
         Ok(queued) => server.queued(&queued.entries, &entry.channel),
-        Err(error) => eprintln!("a notification for {} could not be queued: {error}", entry.file_name()),
+        Err(error) => eprintln!(
+            "a notification for {} could not be queued: {error}",
+            entry.file_name()
+        ),
     }
 }
 
 /// Addresses an entry anew, as mail that this server sends: the program of `process` and `reprocess`.
-pub async fn readdress(server: &Arc<Server>, entry: &Arc<Entry>, content: Bytes) -> Option<(HostQueue, Time)> {
+pub async fn readdress(
+    server: &Arc<Server>,
+    entry: &Arc<Entry>,
+    content: Bytes,
+) -> Option<(HostQueue, Time)> {
     let configuration = server.configuration.load_full();
     let pending = pending(entry);
     let mut decider = server.decider_for(&configuration, &entry.channel, &entry.envelope);
     let mut verdicts = Vec::new();
     for &n in &pending {
-        let Some(recipient) = entry.recipients.get(n) else { continue };
+        let Some(recipient) = entry.recipients.get(n) else {
+            continue;
+        };
         let before = decider.transaction.as_ref().map_or(0, |t| t.recipients.len());
         let reply = decider.recipient_again(recipient).await;
         verdicts.push(match reply {
@@ -302,9 +442,19 @@ pub async fn readdress(server: &Arc<Server>, entry: &Arc<Entry>, content: Bytes)
             ),
             Ok(()) => Verdict::delivered(""),
             Err(reply) => {
-                let status = reply.enhanced.map_or("5.0.0".to_string(), |(a, b, c)| format!("{a}.{b}.{c}"));
-                let failure = Failure { status, diagnostic: reply.summary(), ..Failure::default() };
-                if reply.code < 500 { Verdict::Deferred(failure) } else { Verdict::Failed(failure) }
+                let status = reply
+                    .enhanced
+                    .map_or("5.0.0".to_string(), |(a, b, c)| format!("{a}.{b}.{c}"));
+                let failure = Failure {
+                    status,
+                    diagnostic: reply.summary(),
+                    ..Failure::default()
+                };
+                if reply.code < 500 {
+                    Verdict::Deferred(failure)
+                } else {
+                    Verdict::Failed(failure)
+                }
             }
         });
     }
@@ -317,7 +467,11 @@ pub async fn readdress(server: &Arc<Server>, entry: &Arc<Entry>, content: Bytes)
         let collected = Collected::from_bytes(&*server.spool, content.to_vec(), header_len, message_id).await;
         let queued = match collected {
             Ok(collected) => {
-                let to = Enqueue { spool: &*server.spool, site: &configuration.site, now: now() };
+                let to = Enqueue {
+                    spool: &*server.spool,
+                    site: &configuration.site,
+                    now: now(),
+                };
                 enqueue(to, &mut transaction, collected, entry.envelope.eight_bit).await
             }
             Err(error) => Err(error),
@@ -325,8 +479,15 @@ pub async fn readdress(server: &Arc<Server>, entry: &Arc<Entry>, content: Bytes)
         match queued {
             Ok(queued) => server.queued(&queued.entries, &entry.channel),
             Err(error) => {
-                let failure = Failure { status: "4.3.1".into(), diagnostic: error.to_string(), ..Failure::default() };
-                verdicts = pending.iter().map(|_| Verdict::Deferred(failure.clone())).collect();
+                let failure = Failure {
+                    status: "4.3.1".into(),
+                    diagnostic: error.to_string(),
+                    ..Failure::default()
+                };
+                verdicts = pending
+                    .iter()
+                    .map(|_| Verdict::Deferred(failure.clone()))
+                    .collect();
             }
         }
     }
@@ -354,15 +515,25 @@ pub async fn reroute(server: &Arc<Server>, entry: &Arc<Entry>) -> Option<HostQue
     let rewritten = decider.where_to(&address).await?;
     let channel = rewritten.channel?;
     let host = host_of(site, &channel, &rewritten.address, &rewritten.host);
-    let change = Change { channel: Some((channel.clone(), host.clone())), ..Change::default() };
+    let change = Change {
+        channel: Some((channel.clone(), host.clone())),
+        ..Change::default()
+    };
     server.spool.update(entry.id, change).await.ok()?;
-    eprintln!("queue entry {}: channel {} is gone, queued to {channel}", entry.file_name(), entry.channel);
+    eprintln!(
+        "queue entry {}: channel {} is gone, queued to {channel}",
+        entry.file_name(),
+        entry.channel
+    );
     Some(HostQueue { channel, host })
 }
 
 /// Puts an entry on hold: an operator has to look at it.
 pub async fn hold(server: &Arc<Server>, entry: &Arc<Entry>) {
-    let change = Change { held: Some(true), ..Change::default() };
+    let change = Change {
+        held: Some(true),
+        ..Change::default()
+    };
     if let Err(error) = server.spool.update(entry.id, change).await {
         eprintln!("queue entry {}: {error}", entry.file_name());
     }
@@ -371,7 +542,12 @@ pub async fn hold(server: &Arc<Server>, entry: &Arc<Entry>) {
 /// Removes an entry without notice: `qm delete`. Logs K for each recipient.
 pub async fn delete(server: &Arc<Server>, entry: &Arc<Entry>) -> Result<(), store::spool::SpoolError> {
     server.spool.remove(entry.id).await?;
-    log_return(server, entry, |_| Action::ReturnedSilently, "deleted by the operator");
+    log_return(
+        server,
+        entry,
+        |_| Action::ReturnedSilently,
+        "deleted by the operator",
+    );
     Ok(())
 }
 
@@ -384,9 +560,21 @@ pub async fn give_back(server: &Arc<Server>, entry: &Arc<Entry>) -> Result<(), s
         diagnostic: "returned by the operator".into(),
         ..Failure::default()
     };
-    let reports: Vec<_> = pending(entry).into_iter().map(|n| (n, Kind::Returned, Some(failure.clone()))).collect();
+    let reports: Vec<_> = pending(entry)
+        .into_iter()
+        .map(|n| (n, Kind::Returned, Some(failure.clone())))
+        .collect();
     let schedule = Schedule::of(&configuration.site, entry);
-    notify(server, &configuration.site, entry, &content, &reports, &schedule, now()).await;
+    notify(
+        server,
+        &configuration.site,
+        entry,
+        &content,
+        &reports,
+        &schedule,
+        now(),
+    )
+    .await;
     server.spool.remove(entry.id).await?;
     let action = |r: &Recipient| match who_is_told(&entry.envelope, r, Kind::Returned).logged_as_killed {
         true => Action::ReturnedSilently,
@@ -407,6 +595,54 @@ fn log_return(server: &Server, entry: &Entry, action: impl Fn(&Recipient) -> Act
             size: entry.size,
             ..Said::default()
         };
-        server.journal.message(action(recipient), &entry.envelope, recipient, &said, Some(entry));
+        server
+            .journal
+            .message(action(recipient), &entry.envelope, recipient, &said, Some(entry));
     }
+}
+
+/// Tells the sender of recipients whose Sieve scripts refused a message that others keep.
+pub async fn refuse(
+    server: &Arc<Server>,
+    site: &Arc<Site>,
+    transaction: &Transaction,
+    (message, header_len): (&[u8], u32),
+    refused: Vec<(Accepted, String)>,
+) {
+    let (recipients, reasons): (Vec<Recipient>, Vec<String>) =
+        refused.into_iter().map(|(a, r)| (a.recipient, r)).unzip();
+    let content = Bytes::copy_from_slice(message);
+    let entry = Arc::new(Entry {
+        id: store::spool::EntryId(0),
+        channel: transaction.envelope.source_channel.clone(),
+        host: String::new(),
+        envelope: Arc::new(transaction.envelope.clone()),
+        recipients,
+        size: content.len() as u64,
+        header_len,
+        overlay: None,
+        attempts: 0,
+        next_attempt: 0,
+        held: false,
+        warnings: 0,
+        history: Vec::new(),
+        log_tag: String::new(),
+    });
+    let reports: Vec<_> = reasons
+        .into_iter()
+        .enumerate()
+        .map(|(n, diagnostic)| {
+            (
+                n,
+                Kind::Failed,
+                Some(Failure {
+                    status: "5.7.1".into(),
+                    diagnostic,
+                    ..Failure::default()
+                }),
+            )
+        })
+        .collect();
+    let schedule = Schedule::of(site, &entry);
+    notify(server, site, &entry, &content, &reports, &schedule, now()).await;
 }

@@ -78,12 +78,28 @@ impl Scheduler {
         if entry.held {
             return;
         }
-        self.put(entry.id, HostQueue { channel: entry.channel.clone(), host: entry.host.clone() }, entry.next_attempt, now);
+        self.put(
+            entry.id,
+            HostQueue {
+                channel: entry.channel.clone(),
+                host: entry.host.clone(),
+            },
+            entry.next_attempt,
+            now,
+        );
     }
 
     /// Takes entries in that are ready at once.
     pub fn add_ready(&self, id: EntryId, channel: &str, host: &str) {
-        self.put(id, HostQueue { channel: channel.to_string(), host: host.to_string() }, 0, 0);
+        self.put(
+            id,
+            HostQueue {
+                channel: channel.to_string(),
+                host: host.to_string(),
+            },
+            0,
+            0,
+        );
     }
 
     fn put(&self, id: EntryId, queue: HostQueue, at: Time, now: Time) {
@@ -103,7 +119,10 @@ impl Scheduler {
         let mut state = self.state();
         state.places.remove(&entry.id);
         if !state.active.contains(&entry.id) {
-            let queue = HostQueue { channel: entry.channel.clone(), host: entry.host.clone() };
+            let queue = HostQueue {
+                channel: entry.channel.clone(),
+                host: entry.host.clone(),
+            };
             let ready = state.ready.entry(queue).or_default();
             ready.retain(|id| *id != entry.id);
             ready.push_front(entry.id);
@@ -119,7 +138,10 @@ impl Scheduler {
             return false;
         }
         state.places.remove(&entry.id);
-        let queue = HostQueue { channel: entry.channel.clone(), host: entry.host.clone() };
+        let queue = HostQueue {
+            channel: entry.channel.clone(),
+            host: entry.host.clone(),
+        };
         if let Some(ready) = state.ready.get_mut(&queue) {
             ready.retain(|id| *id != entry.id);
         }
@@ -156,7 +178,11 @@ impl Scheduler {
 
     /// Waits until a job is to be started for a host queue and returns it; `None` after
     /// [`Scheduler::close`]. `max_jobs` gives the limit of a channel.
-    pub async fn next_job(&self, max_jobs: impl Fn(&str) -> u32, now: impl Fn() -> Time) -> Option<HostQueue> {
+    pub async fn next_job(
+        &self,
+        max_jobs: impl Fn(&str) -> u32,
+        now: impl Fn() -> Time,
+    ) -> Option<HostQueue> {
         loop {
             let wait = {
                 let mut state = self.state();
@@ -183,7 +209,11 @@ impl Scheduler {
     pub fn take(&self, queue: &HostQueue) -> Option<EntryId> {
         let mut state = self.state();
         let stopped = state.closed || state.stopped.contains(&queue.channel);
-        let next = if stopped { None } else { state.ready.get_mut(queue).and_then(VecDeque::pop_front) };
+        let next = if stopped {
+            None
+        } else {
+            state.ready.get_mut(queue).and_then(VecDeque::pop_front)
+        };
         match next {
             Some(id) => {
                 state.active.insert(id);

@@ -38,9 +38,13 @@ impl Sender {
         content: &[u8],
         pending: &[usize],
     ) -> Vec<Verdict> {
-        let Some(channel) = site.channel(&entry.channel) else { return Vec::new() };
-        let mut recipients: Vec<Recipient> =
-            pending.iter().filter_map(|&n| entry.recipients.get(n).cloned()).collect();
+        let Some(channel) = site.channel(&entry.channel) else {
+            return Vec::new();
+        };
+        let mut recipients: Vec<Recipient> = pending
+            .iter()
+            .filter_map(|&n| entry.recipients.get(n).cloned())
+            .collect();
         if channel.settings.remove_route {
             for recipient in &mut recipients {
                 if let Ok(mut address) = Address::parse(&recipient.address) {
@@ -54,7 +58,9 @@ impl Sender {
             if let Err(failure) = self.connect(server, site, channel, entry).await {
                 return recipients.iter().map(|_| failure.clone()).collect();
             }
-            let Some(connection) = &mut self.connection else { break };
+            let Some(connection) = &mut self.connection else {
+                break;
+            };
             let outgoing = Outgoing::new(&entry.envelope, &recipients);
             let outcome = connection.send(&outgoing, content).await;
             let host = connection.target().host.clone();
@@ -80,7 +86,10 @@ impl Sender {
             }
             self.close().await;
         }
-        recipients.iter().map(|_| Verdict::deferred("4.4.2", "the connection was lost".into())).collect()
+        recipients
+            .iter()
+            .map(|_| Verdict::deferred("4.4.2", "the connection was lost".into()))
+            .collect()
     }
 
     async fn connect(
@@ -111,20 +120,39 @@ impl Sender {
         };
         let options = Arc::new(ClientOptions {
             helo: channel.settings.local_name(site),
-            hello: if settings.no_ehlo { Hello::Helo } else { Hello::Special },
+            hello: if settings.no_ehlo {
+                Hello::Helo
+            } else {
+                Hello::Special
+            },
             tls,
             bind: settings.interface.as_ref().and_then(|a| a.parse().ok()),
             ..ClientOptions::default()
         });
-        let destination = Destination { name: &entry.host, port, last_resort: None };
-        match reach(&destination, &rules, &*server.resolver(settings.nameservers.as_deref()), &options).await {
+        let destination = Destination {
+            name: &entry.host,
+            port,
+            last_resort: None,
+        };
+        match reach(
+            &destination,
+            &rules,
+            &*server.resolver(settings.nameservers.as_deref()),
+            &options,
+        )
+        .await
+        {
             Ok(connection) => {
                 let application = format!("SMTP/{}/{}", entry.host, connection.target().host);
                 server.journal.connection(
                     Action::Opened,
                     &channel.name,
                     Direction::Outbound,
-                    &Said { transport: connection.transport(), application: &application, ..Said::default() },
+                    &Said {
+                        transport: connection.transport(),
+                        application: &application,
+                        ..Said::default()
+                    },
                 );
                 self.said = Some((Arc::clone(server), channel.name.clone(), application));
                 self.connection = Some(connection);
@@ -159,7 +187,11 @@ impl Sender {
                     Action::Closed,
                     &channel,
                     Direction::Outbound,
-                    &Said { transport: connection.transport(), application: &application, ..Said::default() },
+                    &Said {
+                        transport: connection.transport(),
+                        application: &application,
+                        ..Said::default()
+                    },
                 );
             }
             // a peer that does not answer QUIT holds nobody up

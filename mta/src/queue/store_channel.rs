@@ -11,14 +11,24 @@ use crate::directory::user::check_uid;
 use crate::server::Server;
 
 /// Delivers to each pending recipient.
-pub async fn deliver(server: &Arc<Server>, entry: &Arc<Entry>, content: &[u8], pending: &[usize]) -> Vec<Verdict> {
+pub async fn deliver(
+    server: &Arc<Server>,
+    entry: &Arc<Entry>,
+    content: &[u8],
+    pending: &[usize],
+) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(pending.len());
     for &n in pending {
-        let Some(recipient) = entry.recipients.get(n) else { continue };
+        let Some(recipient) = entry.recipients.get(n) else {
+            continue;
+        };
         let local = recipient.address.split('@').next().unwrap_or("");
         let uid = local.split('+').next().unwrap_or(local).to_string();
         if check_uid(&uid).is_err() {
-            verdicts.push(Verdict::failed("5.1.1", format!("no such mailbox: {}", recipient.address)));
+            verdicts.push(Verdict::failed(
+                "5.1.1",
+                format!("no such mailbox: {}", recipient.address),
+            ));
             continue;
         }
         let path = server.layout.store().join(&uid).join("Maildir");
@@ -33,7 +43,9 @@ pub async fn deliver(server: &Arc<Server>, entry: &Arc<Entry>, content: &[u8], p
         .await;
         verdicts.push(match done {
             Ok(Ok(_)) => Verdict::delivered(""),
-            Ok(Err(MaildirError::Full(_))) => Verdict::deferred("4.3.1", "the message store's disk is full".into()),
+            Ok(Err(MaildirError::Full(_))) => {
+                Verdict::deferred("4.3.1", "the message store's disk is full".into())
+            }
             Ok(Err(error)) if is_refusal(&error) => Verdict::failed("5.2.0", error.to_string()),
             Ok(Err(error)) => Verdict::deferred("4.2.0", error.to_string()),
             Err(error) => Verdict::deferred("4.3.0", error.to_string()),
@@ -51,11 +63,19 @@ fn is_refusal(error: &MaildirError) -> bool {
 impl Verdict {
     /// Failed for good.
     pub fn failed(status: &str, diagnostic: String) -> Self {
-        Verdict::Failed(Failure { status: status.into(), diagnostic, ..Failure::default() })
+        Verdict::Failed(Failure {
+            status: status.into(),
+            diagnostic,
+            ..Failure::default()
+        })
     }
 
     /// To be tried again.
     pub fn deferred(status: &str, diagnostic: String) -> Self {
-        Verdict::Deferred(Failure { status: status.into(), diagnostic, ..Failure::default() })
+        Verdict::Deferred(Failure {
+            status: status.into(),
+            diagnostic,
+            ..Failure::default()
+        })
     }
 }

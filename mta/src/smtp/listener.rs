@@ -30,10 +30,17 @@ pub async fn listen(
     for service in services {
         let limit = Arc::new(Semaphore::new(service.max_sessions.min(Semaphore::MAX_PERMITS)));
         for address in interfaces(&service)? {
-            let ports = service.ports.iter().map(|p| (*p, false)).chain(service.tls_ports.iter().map(|p| (*p, true)));
+            let ports = service
+                .ports
+                .iter()
+                .map(|p| (*p, false))
+                .chain(service.tls_ports.iter().map(|p| (*p, true)));
             for (port, tls) in ports {
                 let socket = SocketAddr::new(address, port);
-                let error = |error| StartError::Listen { address: socket.to_string(), error };
+                let error = |error| StartError::Listen {
+                    address: socket.to_string(),
+                    error,
+                };
                 let listener = bind(socket).map_err(error)?;
                 let bound = listener.local_addr().map_err(error)?;
                 opened.push((service.clone(), tls, bound, listener, Arc::clone(&limit)));
@@ -43,17 +50,34 @@ pub async fn listen(
     let mut listening = Vec::new();
     let mut text = String::new();
     for (service, tls, bound, listener, limit) in opened {
-        text.push_str(&format!("{} {} {bound}\n", service.name, if tls { "tls" } else { "plain" }));
+        text.push_str(&format!(
+            "{} {} {bound}\n",
+            service.name,
+            if tls { "tls" } else { "plain" }
+        ));
         listening.push((service.name.clone(), tls, bound));
-        tasks.push(tokio::spawn(accept(Arc::clone(server), service, listener, tls, limit)));
+        tasks.push(tokio::spawn(accept(
+            Arc::clone(server),
+            service,
+            listener,
+            tls,
+            limit,
+        )));
     }
     let path = server.layout.listening();
-    std::fs::write(&path, text).map_err(|error| StartError::Io { path: path.display().to_string(), error })?;
+    std::fs::write(&path, text).map_err(|error| StartError::Io {
+        path: path.display().to_string(),
+        error,
+    })?;
     Ok(listening)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     // a server that was killed must be able to start again at once
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -68,7 +92,13 @@ fn interfaces(service: &Service) -> Result<Vec<IpAddr>, StartError> {
     service.interfaces.iter().map(parse).collect()
 }
 
-async fn accept(server: Arc<Server>, service: Service, listener: TcpListener, tls: bool, limit: Arc<Semaphore>) {
+async fn accept(
+    server: Arc<Server>,
+    service: Service,
+    listener: TcpListener,
+    tls: bool,
+    limit: Arc<Semaphore>,
+) {
     let mut stopping = server.stopping.subscribe();
     let mut sessions = JoinSet::new();
     loop {
@@ -93,7 +123,11 @@ async fn accept(server: Arc<Server>, service: Service, listener: TcpListener, tl
         };
         let Ok(local) = stream.local_addr() else { continue };
         server.counters.sessions.fetch_add(1, Ordering::Relaxed);
-        let peer = Peer { server: local, client, channel: service.channel.clone() };
+        let peer = Peer {
+            server: local,
+            client,
+            channel: service.channel.clone(),
+        };
         let server = Arc::clone(&server);
         sessions.spawn(async move {
             serve(server, stream, peer, tls).await;

@@ -20,14 +20,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::SessionFacts;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
+use crate::filter;
 use crate::journal::{Connection as Said, Said as MessageSaid};
 use crate::log::record::{Action, Direction};
+use crate::queue::outcome;
 use crate::sasl::{self, Exchange, Step};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
-use crate::smtp::protocol::{CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol};
+use crate::smtp::protocol::{
+    CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol,
+};
 use crate::smtp::wire::BodyCounts;
-use crate::transaction::{Admission, Collector, Decider, Enqueue, HeaderFacts, Record, enqueue, unique_id};
+use crate::transaction::{
+    Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
+};
 
 /// Longest wait for the next command (COMMAND_RECEIVE_TIME).
 const COMMAND_TIME: Duration = Duration::from_secs(300);
@@ -50,8 +56,11 @@ const MAX_B_ENTRIES: u32 = 10;
 /// Message size where the site sets none, in octets.
 const MESSAGE_LIMIT: u64 = 100 << 20;
 
-/// Octets read at once.
-const READ_SIZE: usize = 16 * 1024;
+/// Octets read at once while a message arrives.
+const READ_SIZE: usize = 32 * 1024;
+
+/// Octets read at once while commands are awaited: idle sessions are many.
+const IDLE_READ_SIZE: usize = 2 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -97,7 +106,10 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     let evaluator = Evaluator::new(
         Arc::clone(&configuration.site),
         server.callouts(),
-        Facts { now: now(), seed: seed() },
+        Facts {
+            now: now(),
+            seed: seed(),
+        },
     );
     let decider = Decider::new(evaluator, facts, true);
     let began = Zoned::now().strftime("%d-%b-%Y %H:%M:%S").to_string();
@@ -119,7 +131,11 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     let _ = stream.set_nodelay(true);
     session.run(stream, implicit_tls).await;
     let records = session.decider.records.take().unwrap_or_default();
-    server.ring.push(Recorded { began, client: peer.client.to_string(), records });
+    server.ring.push(Recorded {
+        began,
+        client: peer.client.to_string(),
+        records,
+    });
 }
 
 impl Session {
@@ -140,11 +156,23 @@ impl Session {
                 let line = text.replace('~', "\r\n");
                 self.decider.say(|| format!("S: {line}"));
                 if record {
-                    let said = Said { transport: &transport, diagnostic: &text, application: "SMTP", ..Said::default() };
-                    self.server.journal.connection(Action::Refused, &self.peer.channel, Direction::Inbound, &said);
+                    let said = Said {
+                        transport: &transport,
+                        diagnostic: &text,
+                        application: "SMTP",
+                        ..Said::default()
+                    };
+                    self.server.journal.connection(
+                        Action::Refused,
+                        &self.peer.channel,
+                        Direction::Inbound,
+                        &said,
+                    );
                 }
                 if !text.is_empty() {
-                    let _ = tokio::time::timeout(REPLY_TIME, stream.write_all(format!("{line}\r\n").as_bytes())).await;
+                    let _ =
+                        tokio::time::timeout(REPLY_TIME, stream.write_all(format!("{line}\r\n").as_bytes()))
+                            .await;
                 }
                 let _ = stream.shutdown().await;
                 return;
@@ -155,13 +183,22 @@ impl Session {
         self.configure_protocol();
         let host = self.decider.site().host().to_string();
         let product = format!("(Sluice {})", env!("CARGO_PKG_VERSION"));
-        let product = self.decider.site().options.text("CUSTOM_VERSION_STRING", &product).to_string();
-        self.protocol.greet(Reply::new(220, None, format!("{host} -- Server ESMTP {product}")));
+        let product = self
+            .decider
+            .site()
+            .options
+            .text("CUSTOM_VERSION_STRING", &product)
+            .to_string();
+        self.protocol
+            .greet(Reply::new(220, None, format!("{host} -- Server ESMTP {product}")));
         let reason = self.serve_commands(&mut stream).await;
         if self.decider.transaction.is_some() && self.protocol.is_reading_message() {
             self.log_aborted(&reason);
         }
-        self.log_connection(Action::Closed, if reason == "client said QUIT" { "" } else { &reason });
+        self.log_connection(
+            Action::Closed,
+            if reason == "client said QUIT" { "" } else { &reason },
+        );
         let _ = stream.shutdown().await;
     }
 
@@ -173,7 +210,11 @@ impl Session {
 
     fn features(&self) -> Features {
         let site = self.decider.site();
-        let settings = self.decider.channel().map(|c| c.settings.clone()).unwrap_or_default();
+        let settings = self
+            .decider
+            .channel()
+            .map(|c| c.settings.clone())
+            .unwrap_or_default();
         let tls_ready = self.server.server_tls.load().is_some();
         let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
         let auth = match settings.sasl_server {
@@ -182,7 +223,10 @@ impl Session {
         };
         let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let limit = site.options.number("BLOCK_LIMIT", 0).max(0) as u64;
-        let blocks = [settings.source_block_limit.unwrap_or(0), limit].into_iter().filter(|n| *n > 0).min();
+        let blocks = [settings.source_block_limit.unwrap_or(0), limit]
+            .into_iter()
+            .filter(|n| *n > 0)
+            .min();
         Features {
             starttls: settings.tls_server != Need::No && tls_ready && !self.tls,
             auth,
@@ -196,7 +240,7 @@ impl Session {
 
     /// Reads, polls and answers until the session ends; says why it ended.
     async fn serve_commands(&mut self, stream: &mut Box<dyn Stream>) -> String {
-        let mut buffer = vec![0u8; READ_SIZE];
+        let mut buffer = vec![0u8; IDLE_READ_SIZE];
         let mut stopping = self.server.stopping.subscribe();
         loop {
             match self.protocol.poll() {
@@ -204,7 +248,12 @@ impl Session {
                     if let Err(reason) = self.flush(stream).await {
                         return reason;
                     }
-                    let wait = if self.protocol.is_reading_message() { DATA_TIME } else { COMMAND_TIME };
+                    let wait = if self.protocol.is_reading_message() {
+                        buffer.resize(READ_SIZE, 0);
+                        DATA_TIME
+                    } else {
+                        COMMAND_TIME
+                    };
                     let read = tokio::select! {
                         read = tokio::time::timeout(wait, stream.read(&mut buffer)) => read,
                         _ = stopping.wait_for(|s| *s), if !self.protocol.is_reading_message() => {
@@ -216,7 +265,8 @@ impl Session {
                     };
                     match read {
                         Err(_) => {
-                            self.protocol.shut_down(&Reply::new(421, (4, 4, 2), "timeout waiting for input"));
+                            self.protocol
+                                .shut_down(&Reply::new(421, (4, 4, 2), "timeout waiting for input"));
                         }
                         Ok(Ok(0)) => return "connection closed by the client".into(),
                         Ok(Ok(n)) => self.protocol.input(&buffer[..n]),
@@ -320,7 +370,8 @@ impl Session {
         match request {
             Request::Hello { hello, name } => {
                 let esmtp = hello != Hello::Helo;
-                self.decider.say(|| format!("C: {} {name}", if esmtp { "EHLO" } else { "HELO" }));
+                self.decider
+                    .say(|| format!("C: {} {name}", if esmtp { "EHLO" } else { "HELO" }));
                 self.decider.reset();
                 self.decider.facts.helo = name;
                 self.decider.facts.esmtp = esmtp;
@@ -332,7 +383,10 @@ impl Session {
                 self.decider.say(|| format!("C: MAIL FROM:<{}>", mail.from));
                 let configuration = self.server.configuration.load_full();
                 self.decider.refresh(&configuration.site);
-                self.decider.evaluator().set_facts(Facts { now: now(), seed: seed() });
+                self.decider.evaluator().set_facts(Facts {
+                    now: now(),
+                    seed: seed(),
+                });
                 self.transaction_id = unique_id();
                 let reply = self.decider.mail(&mail, now()).await;
                 if !reply.is_positive() {
@@ -353,7 +407,9 @@ impl Session {
             Request::Vrfy(_) => Reply::cannot_verify(),
             Request::Expn(_) => Reply::new(502, (5, 7, 1), "EXPN is disabled"),
             Request::Etrn(_) => Reply::new(459, (4, 5, 0), "ETRN is not offered"),
-            Request::Private { verb, .. } => Reply::new(500, (5, 5, 1), format!("Unknown command \"{verb}\" specified")),
+            Request::Private { verb, .. } => {
+                Reply::new(500, (5, 5, 1), format!("Unknown command \"{verb}\" specified"))
+            }
             Request::Auth { mechanism, initial } => self.auth(&mechanism, initial).await,
             Request::AuthResponse(line) => self.auth_response(&line).await,
         }
@@ -364,10 +420,18 @@ impl Session {
         let reply = self.decider.rcpt(&rcpt).await;
         if !reply.is_positive() {
             self.server.counters.refused.fetch_add(1, Ordering::Relaxed);
-            let from = self.decider.transaction.as_ref().map(|t| t.envelope.from.clone()).unwrap_or_default();
+            let from = self
+                .decider
+                .transaction
+                .as_ref()
+                .map(|t| t.envelope.from.clone())
+                .unwrap_or_default();
             let recipient = Recipient {
                 address: rcpt.to.clone(),
-                original: rcpt.orcpt.clone().unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
+                original: rcpt
+                    .orcpt
+                    .clone()
+                    .unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
                 ..Recipient::default()
             };
             self.log_rejection(&from, &recipient, &reply);
@@ -378,9 +442,18 @@ impl Session {
     fn data(&mut self, chunking: bool) -> Reply {
         let host = self.decider.site().host().to_string();
         let site = Arc::clone(self.decider.site());
-        let Some(transaction) = &mut self.decider.transaction else { return Reply::local_trouble() };
-        if transaction.recipient_cutoff.is_some_and(|cutoff| transaction.presented > cutoff) {
-            return Reply::new(451, (4, 4, 5), "Error ending envelope - too many recipients presented");
+        let Some(transaction) = &mut self.decider.transaction else {
+            return Reply::local_trouble();
+        };
+        if transaction
+            .recipient_cutoff
+            .is_some_and(|cutoff| transaction.presented > cutoff)
+        {
+            return Reply::new(
+                451,
+                (4, 4, 5),
+                "Error ending envelope - too many recipients presented",
+            );
         }
         if chunking {
             transaction.envelope.modifiers.push('C');
@@ -389,7 +462,11 @@ impl Session {
             [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
             _ => None,
         };
-        let limit = if transaction.size_limit > 0 { transaction.size_limit } else { MESSAGE_LIMIT };
+        let limit = if transaction.size_limit > 0 {
+            transaction.size_limit
+        } else {
+            MESSAGE_LIMIT
+        };
         let facts = &self.decider.facts;
         let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
             (false, ..) => "SMTP",
@@ -408,23 +485,47 @@ impl Session {
             id: self.transaction_id.clone(),
             recipient: one,
         };
-        self.collector = Some(Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit));
+        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit);
+        if filter::applies(
+            &self.server.configuration.load().scripts,
+            &self.server.user_scripts,
+        ) {
+            collector.keep_copy();
+        }
+        self.collector = Some(collector);
         Reply::start_mail()
     }
 
     async fn message(&mut self, counts: BodyCounts) -> Reply {
-        self.decider.say(|| format!("C: (message of {} octets)", counts.octets));
-        let (Some(collector), Some(mut transaction)) = (self.collector.take(), self.decider.transaction.take()) else {
+        self.decider
+            .say(|| format!("C: (message of {} octets)", counts.octets));
+        let (Some(collector), Some(mut transaction)) =
+            (self.collector.take(), self.decider.transaction.take())
+        else {
             return Reply::local_trouble();
         };
         let queued = match collector.finish().await {
             Ok(Ok(collected)) => {
+                if let Err(reply) = self
+                    .filter(&mut transaction, collected.copy.clone(), collected.header_len())
+                    .await
+                {
+                    return reply;
+                }
                 let site = Arc::clone(self.decider.site());
-                let to = Enqueue { spool: &*self.server.spool, site: &site, now: now() };
+                let to = Enqueue {
+                    spool: &*self.server.spool,
+                    site: &site,
+                    now: now(),
+                };
                 enqueue(to, &mut transaction, collected, counts.eight_bit).await
             }
             Ok(Err(_)) => {
-                return Reply::new(552, (5, 3, 4), "the message exceeds the size limit computed for this transaction");
+                return Reply::new(
+                    552,
+                    (5, 3, 4),
+                    "the message exceeds the size limit computed for this transaction",
+                );
             }
             Err(error) => Err(error),
         };
@@ -440,16 +541,63 @@ impl Session {
                 eprintln!("a message could not be queued: {error}");
                 match error {
                     SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
-                    _ => Reply::new(452, (4, 3, 0), "the message cannot be queued now, try again later"),
+                    _ => Reply::new(
+                        452,
+                        (4, 3, 0),
+                        "the message cannot be queued now, try again later",
+                    ),
                 }
             }
         }
     }
 
+    /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
+    async fn filter(
+        &mut self,
+        transaction: &mut Transaction,
+        message: Option<Arc<[u8]>>,
+        header_len: u32,
+    ) -> Result<(), Reply> {
+        let Some(raw) = message else { return Ok(()) };
+        let configuration = self.server.configuration.load_full();
+        let filtered = self
+            .decider
+            .filter(
+                &configuration.scripts,
+                &self.server.user_scripts,
+                transaction,
+                Arc::clone(&raw),
+            )
+            .await;
+        let Some((_, reason)) = filtered.refused.first() else {
+            return Ok(());
+        };
+        if transaction.recipients.is_empty() {
+            let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
+            for (accepted, _) in &filtered.refused {
+                let from = transaction.envelope.from.clone();
+                self.log_rejection(&from, &accepted.recipient, &reply);
+            }
+            return Err(reply);
+        }
+        // some keep it: the others' refusal goes by mail
+        outcome::refuse(
+            &self.server,
+            &configuration.site,
+            transaction,
+            (&raw, header_len),
+            filtered.refused,
+        )
+        .await;
+        Ok(())
+    }
+
     async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {
         self.decider.say(|| format!("C: AUTH {mechanism} ..."));
         let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
-        let decoded = initial.as_ref().map(|word| sasl::encoding::decode_initial(word.as_bytes()));
+        let decoded = initial
+            .as_ref()
+            .map(|word| sasl::encoding::decode_initial(word.as_bytes()));
         let initial = match decoded.transpose() {
             Ok(initial) => initial,
             Err(error) => return self.auth_failed(error).await,
@@ -465,7 +613,9 @@ impl Session {
             Ok(message) => message,
             Err(error) => return self.auth_failed(error).await,
         };
-        let Some(exchange) = &mut self.exchange else { return Reply::auth_failed() };
+        let Some(exchange) = &mut self.exchange else {
+            return Reply::auth_failed();
+        };
         let step = exchange.respond(&message);
         self.auth_step(step).await
     }
@@ -473,7 +623,9 @@ impl Session {
     async fn auth_step(&mut self, step: Step) -> Reply {
         let step = match step {
             Step::Verify(verification) => {
-                let Ok(_permit) = self.server.verifications.acquire().await else { return Reply::local_trouble() };
+                let Ok(_permit) = self.server.verifications.acquire().await else {
+                    return Reply::local_trouble();
+                };
                 match tokio::task::spawn_blocking(move || verification.run()).await {
                     Ok(step) => step,
                     Err(_) => return Reply::local_trouble(),
@@ -484,12 +636,19 @@ impl Session {
         match step {
             Step::Challenge(octets) => Reply::challenge(sasl::encoding::encode(&octets)),
             Step::Success { uid, sender_address } => {
-                let mechanism = self.exchange.take().and_then(|e| e.mechanism()).map_or("", |m| m.name());
+                let mechanism = self
+                    .exchange
+                    .take()
+                    .and_then(|e| e.mechanism())
+                    .map_or("", |m| m.name());
                 if let Ok(mut failures) = self.server.failures.lock() {
                     failures.succeeded(self.peer.client.ip());
                 }
                 self.decider.authenticated(uid.clone(), sender_address);
-                let tag = format!("Authentication successful - switched to channel {}", self.decider.facts.channel);
+                let tag = format!(
+                    "Authentication successful - switched to channel {}",
+                    self.decider.facts.channel
+                );
                 self.log_authentication(&tag, &uid, "235 2.7.0");
                 Reply::auth_ok(mechanism)
             }
@@ -499,7 +658,11 @@ impl Session {
     }
 
     async fn auth_failed(&mut self, error: sasl::SaslError) -> Reply {
-        let login = self.exchange.take().and_then(|e| e.login().map(str::to_string)).unwrap_or_default();
+        let login = self
+            .exchange
+            .take()
+            .and_then(|e| e.login().map(str::to_string))
+            .unwrap_or_default();
         let (code, status, text) = error.reply();
         let status: Vec<u16> = status.split('.').filter_map(|n| n.parse().ok()).collect();
         let reply = match status[..] {
@@ -525,23 +688,39 @@ impl Session {
                 self.decider.say(|| format!("S: {}", reply.summary()));
                 if self.b_entries < MAX_B_ENTRIES {
                     self.b_entries += 1;
-                    let recipient = Recipient { address: line.clone(), original: line, ..Recipient::default() };
+                    let recipient = Recipient {
+                        address: line.clone(),
+                        original: line,
+                        ..Recipient::default()
+                    };
                     self.log_entry(Action::BadCommand, "", &recipient, &reply);
                 }
             }
             Notice::SenderRefused { mail, reply } => {
-                self.decider.say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
+                self.decider
+                    .say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
                 self.log_rejection(&mail.from, &Recipient::default(), &reply);
             }
             Notice::RecipientRefused { rcpt, reply } => {
-                self.decider.say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
-                let from = self.decider.transaction.as_ref().map(|t| t.envelope.from.clone()).unwrap_or_default();
+                self.decider
+                    .say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
+                let from = self
+                    .decider
+                    .transaction
+                    .as_ref()
+                    .map(|t| t.envelope.from.clone())
+                    .unwrap_or_default();
                 let original = format!("rfc822;{}", rcpt.to);
-                let recipient = Recipient { address: rcpt.to, original, ..Recipient::default() };
+                let recipient = Recipient {
+                    address: rcpt.to,
+                    original,
+                    ..Recipient::default()
+                };
                 self.log_rejection(&from, &recipient, &reply);
             }
             Notice::MessageRefused { reply, counts } => {
-                self.decider.say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
+                self.decider
+                    .say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
                 self.collector = None;
                 if let Some(transaction) = self.decider.transaction.take() {
                     for accepted in &transaction.recipients {
@@ -561,7 +740,9 @@ impl Session {
         self.j_entries += 1;
         let mut reply = reply.clone();
         if self.j_entries == MAX_J_ENTRIES {
-            reply.text.push("(further rejections of this session are not logged)".into());
+            reply
+                .text
+                .push("(further rejections of this session are not logged)".into());
         }
         self.log_entry(Action::RejectedRecipient, from, recipient, &reply);
     }
@@ -575,12 +756,16 @@ impl Session {
             modifiers: &envelope.modifiers,
             ..MessageSaid::default()
         };
-        self.server.journal.message(action, &envelope, recipient, &said, None);
+        self.server
+            .journal
+            .message(action, &envelope, recipient, &said, None);
     }
 
     /// V entries: the transaction ended while its message arrived.
     fn log_aborted(&mut self, reason: &str) {
-        let Some(transaction) = self.decider.transaction.take() else { return };
+        let Some(transaction) = self.decider.transaction.take() else {
+            return;
+        };
         let said = MessageSaid {
             source_channel: &transaction.envelope.source_channel,
             diagnostic: reason,
@@ -588,13 +773,23 @@ impl Session {
             ..MessageSaid::default()
         };
         for accepted in &transaction.recipients {
-            self.server.journal.message(Action::Aborted, &transaction.envelope, &accepted.recipient, &said, None);
+            self.server.journal.message(
+                Action::Aborted,
+                &transaction.envelope,
+                &accepted.recipient,
+                &said,
+                None,
+            );
         }
     }
 
     fn envelope(&self, from: &str) -> store::envelope::Envelope {
         let f = &self.decider.facts;
-        let letters = [(f.esmtp, 'E'), (f.tls.is_some(), 'S'), (f.auth_user.is_some(), 'A')];
+        let letters = [
+            (f.esmtp, 'E'),
+            (f.tls.is_some(), 'S'),
+            (f.auth_user.is_some(), 'A'),
+        ];
         store::envelope::Envelope {
             from: from.to_string(),
             source_channel: f.channel.clone(),
@@ -619,7 +814,9 @@ impl Session {
             open_seconds: closed.then(|| self.began.elapsed().as_secs()),
             ..Said::default()
         };
-        self.server.journal.connection(action, &facts.channel, Direction::Inbound, &said);
+        self.server
+            .journal
+            .connection(action, &facts.channel, Direction::Inbound, &said);
     }
 
     fn log_authentication(&self, tag: &str, username: &str, diagnostic: &str) {
@@ -633,6 +830,8 @@ impl Session {
             diagnostic,
             ..Said::default()
         };
-        self.server.journal.connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
+        self.server
+            .journal
+            .connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
     }
 }

@@ -71,7 +71,12 @@ pub fn process(raw: &[u8], facts: &HeaderFacts, now: &Zoned) -> Processed {
         if is("Message-ID") && !has_id {
             has_id = true;
             let value = String::from_utf8_lossy(&field[name_len + 1..]);
-            result.message_id = value.split_whitespace().collect::<String>().chars().take(255).collect();
+            result.message_id = value
+                .split_whitespace()
+                .collect::<String>()
+                .chars()
+                .take(255)
+                .collect();
         }
         if !is("Return-Path") {
             kept.push(field);
@@ -100,10 +105,18 @@ pub fn process(raw: &[u8], facts: &HeaderFacts, now: &Zoned) -> Processed {
 fn received(facts: &HeaderFacts, now: &Zoned) -> String {
     let mut text = String::from("Received: ");
     if !facts.client.is_empty() {
-        let helo = if facts.helo.is_empty() { &facts.client } else { &facts.helo };
+        let helo = if facts.helo.is_empty() {
+            &facts.client
+        } else {
+            &facts.helo
+        };
         text.push_str(&format!("from {} ([{}])\r\n ", clean(helo), facts.client));
     }
-    text.push_str(&format!("by {} (Sluice {})", facts.host, env!("CARGO_PKG_VERSION")));
+    text.push_str(&format!(
+        "by {} (Sluice {})",
+        facts.host,
+        env!("CARGO_PKG_VERSION")
+    ));
     if !facts.protocol.is_empty() {
         text.push_str(&format!("\r\n with {}", facts.protocol));
     }
@@ -121,7 +134,10 @@ fn received(facts: &HeaderFacts, now: &Zoned) -> String {
 /// Text from outside in a structured field: no control characters, no parentheses or semicolons.
 fn clean(text: &str) -> String {
     let odd = |c: char| c.is_control() || matches!(c, '(' | ')' | ';' | '\\');
-    text.chars().map(|c| if odd(c) { '?' } else { c }).take(255).collect()
+    text.chars()
+        .map(|c| if odd(c) { '?' } else { c })
+        .take(255)
+        .collect()
 }
 
 /// Length of the first field with its folded lines and line ends.
@@ -148,7 +164,10 @@ pub fn with_additions(header: &[u8], lines: &[String], subject_tag: Option<&str>
     let first = field_len(header);
     let mut out = header[..first].to_vec();
     for line in lines {
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         out.extend_from_slice(line.trim_end().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
@@ -207,10 +226,16 @@ mod tests {
         let raw = b"Return-Path: <x@y>\r\nReceived: from a by MAIL.example.com; x\r\n y\r\nSubject: hi\r\nnot a field\r\nmore\r\n";
         let done = process(raw, &facts(), &now);
         let text = String::from_utf8(done.header.clone()).unwrap();
-        assert!(text.starts_with("Received: from client ?x??? ([192.0.2.1])\r\n by mail.example.com (Sluice"), "{text}");
+        assert!(
+            text.starts_with("Received: from client ?x??? ([192.0.2.1])\r\n by mail.example.com (Sluice"),
+            "{text}"
+        );
         assert!(text.contains(" id ID1\r\n for <a@b.example>;"), "{text}");
         assert!(!text.contains("Return-Path"));
-        assert!(text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <ID1@mail.example.com>\r\n\r\n"), "{text}");
+        assert!(
+            text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <ID1@mail.example.com>\r\n\r\n"),
+            "{text}"
+        );
         assert_eq!(done.body_start, b"not a field\r\nmore\r\n");
         assert_eq!((done.received, done.received_here), (1, 1));
     }
@@ -219,8 +244,14 @@ mod tests {
     fn adds_lines_and_tags() {
         let header = b"Received: x\r\nSubject: hello\r\n\r\n";
         let out = with_additions(header, &["X-A: b\r\nX-Evil: c".into()], Some("LIST"));
-        assert_eq!(String::from_utf8(out).unwrap(), "Received: x\r\nX-A: b  X-Evil: c\r\nSubject: LIST hello\r\n\r\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "Received: x\r\nX-A: b  X-Evil: c\r\nSubject: LIST hello\r\n\r\n"
+        );
         let out = with_additions(b"Received: x\r\n\r\n", &[], Some("T"));
-        assert_eq!(String::from_utf8(out).unwrap(), "Received: x\r\nSubject: T\r\n\r\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "Received: x\r\nSubject: T\r\n\r\n"
+        );
     }
 }

@@ -37,6 +37,8 @@ pub struct Collector {
     limit: u64,
     failed: Option<SpoolError>,
     too_large: bool,
+    /// The whole message, where filters want to see it.
+    copy: Option<Vec<u8>>,
 }
 
 /// A message that arrived whole.
@@ -47,6 +49,8 @@ pub struct Collected {
     message_id: String,
     received: usize,
     received_here: usize,
+    /// The whole message, if a copy was kept.
+    pub copy: Option<Arc<[u8]>>,
 }
 
 impl Collector {
@@ -65,7 +69,13 @@ impl Collector {
             limit,
             failed: None,
             too_large: false,
+            copy: None,
         }
+    }
+
+    /// Keeps the whole message for filters, up to their limit.
+    pub fn keep_copy(&mut self) {
+        self.copy = Some(Vec::new());
     }
 
     /// Takes a piece. After a failure the rest is only counted.
@@ -112,6 +122,13 @@ impl Collector {
     }
 
     fn store(&mut self, bytes: &[u8]) {
+        if let Some(copy) = &mut self.copy {
+            if (copy.len() + bytes.len()) as u64 > crate::filter::MESSAGE_LIMIT {
+                self.copy = None;
+            } else {
+                copy.extend_from_slice(bytes);
+            }
+        }
         if self.file.is_none() && self.memory.len() + bytes.len() > INLINE_LIMIT {
             match self.spool.body_writer() {
                 Ok(mut file) => {
@@ -167,12 +184,18 @@ impl Collector {
             message_id: processed.message_id,
             received: processed.received,
             received_here: processed.received_here,
+            copy: self.copy.map(Arc::from),
         }))
     }
 }
 
 /// A message made by the server itself.
 impl Collected {
+    /// Length of its header block, the blank line included.
+    pub fn header_len(&self) -> u32 {
+        self.header.len() as u32
+    }
+
     /// Takes a complete message: header, blank line, body.
     pub async fn from_bytes(
         spool: &dyn Spool,
@@ -189,7 +212,15 @@ impl Collected {
         } else {
             Content::Inline(content.into())
         };
-        Ok(Collected { content, header, size, message_id, received: 0, received_here: 0 })
+        Ok(Collected {
+            content,
+            header,
+            size,
+            message_id,
+            received: 0,
+            received_here: 0,
+            copy: None,
+        })
     }
 }
 
@@ -220,11 +251,23 @@ pub async fn enqueue(
     let loops = message.received as i64 > options.number("MAX_RECEIVED_LINES", 50)
         || message.received as i64 > options.number("MAX_TOTAL_RECEIVED_LINES", 100)
         || message.received_here as i64 > options.number("MAX_LOCAL_RECEIVED_LINES", 10);
-    let many = to.site.channel(&transaction.envelope.source_channel).and_then(|c| c.settings.hold_limit);
-    let hold_all = transaction.hold || loops || many.is_some_and(|n| transaction.recipients.len() > n as usize);
+    let many = to
+        .site
+        .channel(&transaction.envelope.source_channel)
+        .and_then(|c| c.settings.hold_limit);
+    let hold_all =
+        transaction.hold || loops || many.is_some_and(|n| transaction.recipients.len() > n as usize);
     transaction.envelope.message_id = message.message_id;
     transaction.envelope.eight_bit = eight_bit;
-    type Key = (String, String, bool, Vec<String>, Option<String>, usize);
+    type Key = (
+        String,
+        String,
+        bool,
+        Vec<String>,
+        Option<String>,
+        Option<Vec<u8>>,
+        usize,
+    );
     let mut groups: BTreeMap<Key, Vec<Accepted>> = BTreeMap::new();
     for (n, accepted) in transaction.recipients.drain(..).enumerate() {
         let (channel, host) = match transaction.discard {
@@ -234,16 +277,32 @@ pub async fn enqueue(
         let single = crate::queue::is_single(to.site, &channel);
         let mut headers = transaction.headers.clone();
         headers.extend(accepted.headers.iter().cloned());
-        let tag = accepted.subject_tag.clone().or_else(|| transaction.subject_tag.clone());
-        let key = (channel, host, hold_all || accepted.hold, headers, tag, if single { n } else { 0 });
+        let tag = accepted
+            .subject_tag
+            .clone()
+            .or_else(|| transaction.subject_tag.clone());
+        let key = (
+            channel,
+            host,
+            hold_all || accepted.hold,
+            headers,
+            tag,
+            accepted.header.clone(),
+            if single { n } else { 0 },
+        );
         groups.entry(key).or_default().push(accepted);
     }
     let header_len = message.header.len() as u32;
     let entries = groups
         .into_iter()
-        .map(|((channel, host, held, headers, tag, _), members)| {
+        .map(|((channel, host, held, headers, tag, edited, _), members)| {
             let changed = !headers.is_empty() || tag.is_some();
-            let overlay = changed.then(|| with_additions(&message.header, &headers, tag.as_deref()).into());
+            let base = edited.as_deref().unwrap_or(&message.header);
+            let overlay = match (changed, &edited) {
+                (true, _) => Some(with_additions(base, &headers, tag.as_deref()).into()),
+                (false, Some(edited)) => Some(Bytes::copy_from_slice(edited)),
+                (false, None) => None,
+            };
             NewEntry {
                 channel,
                 host,
@@ -257,7 +316,15 @@ pub async fn enqueue(
         .collect();
     let envelope = transaction.envelope.clone();
     let _ = message.size;
-    let entries = to.spool.enqueue(NewMessage { envelope, content: message.content, header_len, entries }).await?;
+    let entries = to
+        .spool
+        .enqueue(NewMessage {
+            envelope,
+            content: message.content,
+            header_len,
+            entries,
+        })
+        .await?;
     Ok(Queued { entries })
 }
 

@@ -22,6 +22,7 @@ use store::envelope::{Envelope, Recipient};
 
 use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts};
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
+use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::command::{Mail, Ret};
 use crate::smtp::protocol::Reply;
 
@@ -81,6 +82,8 @@ pub struct Accepted {
     pub headers: Vec<String>,
     /// Tag in front of the subject of this copy.
     pub subject_tag: Option<String>,
+    /// Header of this copy, where a filter edited it.
+    pub header: Option<Vec<u8>>,
 }
 
 /// What a connection gets.
@@ -191,7 +194,11 @@ impl Decider {
     }
 
     /// Asks a policy point.
-    async fn consult<P: PolicyPoint>(&mut self, point: &P, reply: &ReplyFacts<'_>) -> Result<Decision, NoVerdict> {
+    async fn consult<P: PolicyPoint>(
+        &mut self,
+        point: &P,
+        reply: &ReplyFacts<'_>,
+    ) -> Result<Decision, NoVerdict> {
         let table = P::POINT.table();
         let site = Arc::clone(self.evaluator.site());
         if site.program.table(table).is_none() {
@@ -230,31 +237,49 @@ impl Decider {
     /// A connection came in: PORT_ACCESS, then channel switching by the client's address.
     pub async fn connect(&mut self) -> Admission {
         let facts = self.facts.clone();
-        let point = PortAccess { session: &facts, by: PortProbe::Dispatcher };
+        let point = PortAccess {
+            session: &facts,
+            by: PortProbe::Dispatcher,
+        };
         let decision = match self.consult(&point, &ReplyFacts::default()).await {
             Ok(decision) => decision,
-            Err(_) => return Admission::Refused { text: "421 4.3.0 Policy cannot be evaluated now".into(), record: false },
+            Err(_) => {
+                return Admission::Refused {
+                    text: "421 4.3.0 Policy cannot be evaluated now".into(),
+                    record: false,
+                };
+            }
         };
         if !decision.accepted {
             let text = decision.text.clone().unwrap_or_default();
-            return Admission::Refused { text, record: decision.effects.log_rejection };
+            return Admission::Refused {
+                text,
+                record: decision.effects.log_rejection,
+            };
         }
         self.switch_by_address().await;
         let offers_sasl = self.channel().is_some_and(|c| c.settings.sasl_server != Need::No);
         if offers_sasl {
             let facts = self.facts.clone();
-            let point = PortAccess { session: &facts, by: PortProbe::Server };
+            let point = PortAccess {
+                session: &facts,
+                by: PortProbe::Server,
+            };
             // only the rule set is of interest; the connection has been accepted
             let _ = self.consult(&point, &ReplyFacts::default()).await;
         }
-        Admission::Accepted { log_text: decision.effects.log_text.unwrap_or_default() }
+        Admission::Accepted {
+            log_text: decision.effects.log_text.unwrap_or_default(),
+        }
     }
 
     async fn switch_by_address(&mut self) {
         if !self.channel().is_some_and(|c| c.settings.switch_channel) {
             return;
         }
-        let Some((client, _)) = self.facts.client else { return };
+        let Some((client, _)) = self.facts.client else {
+            return;
+        };
         let request = Request {
             address: format!("x@[{client}]"),
             envelope: true,
@@ -262,9 +287,14 @@ impl Decider {
             source_channel: self.facts.channel.clone(),
             ..Request::default()
         };
-        let Ok(rewritten) = self.evaluator.rewrite(request).await else { return };
+        let Ok(rewritten) = self.evaluator.rewrite(request).await else {
+            return;
+        };
         let Some(channel) = rewritten.channel else { return };
-        let allowed = self.site().channel(&channel).is_some_and(|c| c.settings.allow_switch);
+        let allowed = self
+            .site()
+            .channel(&channel)
+            .is_some_and(|c| c.settings.allow_switch);
         let from = self.facts.channel.clone();
         if channel != from {
             self.note(|| match allowed {
@@ -327,7 +357,9 @@ impl Decider {
         self.transactions += 1;
         self.delay = Duration::ZERO;
         let site = Arc::clone(self.site());
-        let Some(channel) = self.channel() else { return Reply::local_trouble() };
+        let Some(channel) = self.channel() else {
+            return Reply::local_trouble();
+        };
         let settings = channel.settings.clone();
         if settings.tls_server == Need::Must && self.facts.tls.is_none() {
             return Reply::tls_required();
@@ -335,7 +367,10 @@ impl Decider {
         if settings.sasl_server == Need::Must && self.facts.auth_user.is_none() {
             return Reply::auth_required();
         }
-        if settings.transaction_limit.is_some_and(|limit| self.transactions > limit) {
+        if settings
+            .transaction_limit
+            .is_some_and(|limit| self.transactions > limit)
+        {
             return Reply::new(450, (4, 5, 3), "number of transactions exceeds allowed maximum");
         }
         let from = match self.sender(&mail.from).await {
@@ -344,7 +379,16 @@ impl Decider {
         };
         let facts = self.facts.clone();
         let reply_facts = self.reply_facts(&from, &site);
-        let decision = match self.consult(&FromAccess { session: &facts, from: &from }, &reply_facts).await {
+        let decision = match self
+            .consult(
+                &FromAccess {
+                    session: &facts,
+                    from: &from,
+                },
+                &reply_facts,
+            )
+            .await
+        {
             Ok(decision) => decision,
             Err(_) => return no_verdict(),
         };
@@ -355,13 +399,27 @@ impl Decider {
         if let Some(check) = &decision.effects.group_check
             && !in_group(check)
         {
-            return Reply::new(550, (5, 7, 1), format!("you are not allowed to use this sender: {from}"));
+            return Reply::new(
+                550,
+                (5, 7, 1),
+                format!("you are not allowed to use this sender: {from}"),
+            );
         }
         let effects = decision.effects;
         let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let limits = effects.limits.unwrap_or_default();
-        let blocks = [limits.blocks, settings.source_block_limit, positive(site.options.number("BLOCK_LIMIT", 0))];
-        let size_limit = blocks.into_iter().flatten().filter(|n| *n > 0).min().unwrap_or(0).saturating_mul(block);
+        let blocks = [
+            limits.blocks,
+            settings.source_block_limit,
+            positive(site.options.number("BLOCK_LIMIT", 0)),
+        ];
+        let size_limit = blocks
+            .into_iter()
+            .flatten()
+            .filter(|n| *n > 0)
+            .min()
+            .unwrap_or(0)
+            .saturating_mul(block);
         if size_limit > 0 && mail.size.is_some_and(|size| size > size_limit) {
             return too_large(mail.size.unwrap_or(0), size_limit);
         }
@@ -380,7 +438,10 @@ impl Decider {
             auth_user: facts.auth_user.clone(),
             auth_sender: (!facts.auth_address.is_empty()).then(|| facts.auth_address.clone()),
             utf8: mail.smtputf8,
-            tags: effects.conversion_tags.map(|t| split_tags(&t)).unwrap_or_default(),
+            tags: effects
+                .conversion_tags
+                .map(|t| split_tags(&t))
+                .unwrap_or_default(),
             no_vacation: effects.novacation,
             ..Envelope::default()
         };
@@ -408,11 +469,21 @@ impl Decider {
         }
         let request = self.request(address, false);
         match self.evaluator.rewrite(request).await {
-            Ok(Rewritten { error: Some(error), .. }) => {
+            Ok(Rewritten {
+                error: Some(error), ..
+            }) => {
                 self.note(|| format!("sender refused: {error}"));
                 let code = if error.status.starts_with('4') { 450 } else { 550 };
-                let status = if error.status == "5.1.2" { "5.1.8" } else { &error.status };
-                Err(Reply::new(code, enhanced(status), format!("{}: {address}", error.text)))
+                let status = if error.status == "5.1.2" {
+                    "5.1.8"
+                } else {
+                    &error.status
+                };
+                Err(Reply::new(
+                    code,
+                    enhanced(status),
+                    format!("{}: {address}", error.text),
+                ))
             }
             Ok(rewritten) => Ok(rewritten.address),
             Err(_) => Err(no_verdict()),
@@ -432,8 +503,43 @@ impl Decider {
     /// Modifier letters of the session for log codes.
     fn modifiers(&self) -> String {
         let f = &self.facts;
-        let letters = [(f.esmtp, 'E'), (f.lmtp, 'L'), (f.tls.is_some(), 'S'), (f.auth_user.is_some(), 'A')];
+        let letters = [
+            (f.esmtp, 'E'),
+            (f.lmtp, 'L'),
+            (f.tls.is_some(), 'S'),
+            (f.auth_user.is_some(), 'A'),
+        ];
         letters.into_iter().filter(|l| l.0).map(|l| l.1).collect()
+    }
+
+    /// Runs the Sieve scripts on the recipients of a transaction.
+    pub async fn filter(
+        &mut self,
+        scripts: &SiteScripts,
+        users: &UserScripts,
+        transaction: &mut Transaction,
+        raw: Arc<[u8]>,
+    ) -> Filtered {
+        let mut said = Vec::new();
+        let filtered = crate::filter::run(
+            &mut self.evaluator,
+            scripts,
+            users,
+            transaction,
+            raw,
+            |evaluator, text| {
+                let before = evaluator.record.as_mut().map(std::mem::take).unwrap_or_default();
+                said.push((before, text));
+            },
+        )
+        .await;
+        if let Some(records) = &mut self.records {
+            for (evaluations, text) in said {
+                records.extend(evaluations.into_iter().map(|e| Record::Evaluated(Box::new(e))));
+                records.push(Record::Decided(text));
+            }
+        }
+        filtered
     }
 
     /// Gives the transaction up.
@@ -448,13 +554,20 @@ fn positive(n: i64) -> Option<u64> {
 }
 
 fn split_tags(tags: &str) -> Vec<String> {
-    tags.split(',').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect()
+    tags.split(',')
+        .map(|t| t.trim().to_string())
+        .filter(|t| !t.is_empty())
+        .collect()
 }
 
 /// `5.1.2` as numbers; 5.0.0 where it is none.
 fn enhanced(status: &str) -> (u8, u16, u16) {
     let mut parts = status.split('.').map(|p| p.parse::<u16>().ok());
-    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten()) {
+    match (
+        parts.next().flatten(),
+        parts.next().flatten(),
+        parts.next().flatten(),
+    ) {
         (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)) => (class as u8, subject, detail),
         _ => (5, 0, 0),
     }
@@ -462,7 +575,10 @@ fn enhanced(status: &str) -> (u8, u16, u16) {
 
 /// The reply of a refusal by policy.
 fn refusal(decision: &Decision) -> Reply {
-    let reply = decision.reply.clone().unwrap_or_else(|| "550 5.7.1 refused".into());
+    let reply = decision
+        .reply
+        .clone()
+        .unwrap_or_else(|| "550 5.7.1 refused".into());
     let mut words = reply.splitn(3, ' ');
     let code = words.next().and_then(|c| c.parse().ok()).unwrap_or(550);
     let status = enhanced(words.next().unwrap_or("5.7.1"));
@@ -502,10 +618,17 @@ fn decided(table: &str, decision: &Decision) -> String {
 fn in_group((user, group): &(String, String)) -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let groups = read("/etc/group");
-    let Some(line) = groups.lines().find(|l| l.split(':').next() == Some(group)) else { return false };
+    let Some(line) = groups.lines().find(|l| l.split(':').next() == Some(group)) else {
+        return false;
+    };
     let mut fields = line.split(':');
     let id = fields.nth(2).unwrap_or("");
-    if fields.next().unwrap_or("").split(',').any(|member| member == user) {
+    if fields
+        .next()
+        .unwrap_or("")
+        .split(',')
+        .any(|member| member == user)
+    {
         return true;
     }
     let passwd = read("/etc/passwd");

@@ -40,16 +40,22 @@ impl Marks {
         if effects.tag.is_some() {
             self.subject_tag = effects.tag.clone();
         }
-        self.tags.extend(effects.conversion_tags.iter().flat_map(|t| split_tags(t)));
+        self.tags
+            .extend(effects.conversion_tags.iter().flat_map(|t| split_tags(t)));
     }
 }
 
 impl Decider {
     /// RCPT TO. On success the recipients that it stands for are added to the transaction.
     pub async fn rcpt(&mut self, rcpt: &Rcpt) -> Reply {
-        let Some(transaction) = &mut self.transaction else { return Reply::local_trouble() };
+        let Some(transaction) = &mut self.transaction else {
+            return Reply::local_trouble();
+        };
         transaction.presented += 1;
-        if transaction.recipient_limit.is_some_and(|limit| transaction.valid >= limit) {
+        if transaction
+            .recipient_limit
+            .is_some_and(|limit| transaction.valid >= limit)
+        {
             return Reply::new(452, (4, 2, 3), "too many recipients specified");
         }
         let submitted = rcpt.to.clone();
@@ -62,7 +68,8 @@ impl Decider {
                     transaction.valid += 1;
                     for one in accepted {
                         let same = |a: &Accepted| {
-                            a.channel == one.channel && a.recipient.address.eq_ignore_ascii_case(&one.recipient.address)
+                            a.channel == one.channel
+                                && a.recipient.address.eq_ignore_ascii_case(&one.recipient.address)
                         };
                         if !transaction.recipients.iter().any(same) {
                             transaction.recipients.push(one);
@@ -80,35 +87,52 @@ impl Decider {
         let first = self.route(submitted, submitted).await?;
         let channel = first.channel.clone().unwrap_or_default();
         let mut marks = Marks::default();
-        self.access(rcpt, &channel, &first.address, true, &mut marks).await?;
+        self.access(rcpt, &channel, &first.address, true, &mut marks)
+            .await?;
         if !self.needs_alias(&channel) {
-            self.access(rcpt, &channel, &first.address, false, &mut marks).await?;
+            self.access(rcpt, &channel, &first.address, false, &mut marks)
+                .await?;
             return self.accept(rcpt, &first, submitted, marks).map(|a| vec![a]);
         }
         let mut accepted = Vec::new();
         let mut refused = None;
         let mut seen: Vec<String> = Vec::new();
-        let mut pending = vec![(Pending { address: first.address.clone(), level: 0 }, first)];
+        let mut pending = vec![(
+            Pending {
+                address: first.address.clone(),
+                level: 0,
+            },
+            first,
+        )];
         while let Some((item, rewritten)) = pending.pop() {
             match self.expand(rcpt, &item, &rewritten, &mut seen).await {
                 Ok(Expansion::More(members)) => {
                     for member in members.into_iter().rev() {
                         match self.route(&member, submitted).await {
                             Ok(rewritten) => pending.push((
-                                Pending { address: rewritten.address.clone(), level: item.level + 1 },
+                                Pending {
+                                    address: rewritten.address.clone(),
+                                    level: item.level + 1,
+                                },
                                 rewritten,
                             )),
                             Err(reply) => refused = Some(reply),
                         }
                     }
                     if pending.len() + accepted.len() > EXPANSION_LIMIT {
-                        return Err(Reply::new(452, (4, 2, 4), format!("list expands to too many addresses: {submitted}")));
+                        return Err(Reply::new(
+                            452,
+                            (4, 2, 4),
+                            format!("list expands to too many addresses: {submitted}"),
+                        ));
                     }
                 }
                 Ok(Expansion::Final) => {
                     let mut marks = marks.clone();
                     let channel = rewritten.channel.clone().unwrap_or_default();
-                    let verdict = self.access(rcpt, &channel, &rewritten.address, false, &mut marks).await;
+                    let verdict = self
+                        .access(rcpt, &channel, &rewritten.address, false, &mut marks)
+                        .await;
                     match verdict.and_then(|()| self.accept(rcpt, &rewritten, submitted, marks)) {
                         Ok(one) => accepted.push(one),
                         Err(reply) => refused = Some(reply),
@@ -137,7 +161,11 @@ impl Decider {
                     _ => 550,
                 };
                 self.note(|| format!("address refused: {error}"));
-                Err(Reply::new(code, enhanced(&error.status), format!("{}: {submitted}", error.text)))
+                Err(Reply::new(
+                    code,
+                    enhanced(&error.status),
+                    format!("{}: {submitted}", error.text),
+                ))
             }
         }
     }
@@ -153,7 +181,9 @@ impl Decider {
     ) -> Result<(), Reply> {
         let site = Arc::clone(self.site());
         let session = self.facts.clone();
-        let Some(transaction) = &self.transaction else { return Err(Reply::local_trouble()) };
+        let Some(transaction) = &self.transaction else {
+            return Err(Reply::local_trouble());
+        };
         let from = transaction.envelope.from.clone();
         let mut tags = transaction.envelope.tags.clone();
         let (presented, valid) = (transaction.presented, transaction.valid);
@@ -186,7 +216,11 @@ impl Decider {
             if let Some(check) = &decision.effects.group_check
                 && !in_group(check)
             {
-                return Err(Reply::new(550, (5, 7, 1), format!("you are not allowed to send to this address: {}", rcpt.to)));
+                return Err(Reply::new(
+                    550,
+                    (5, 7, 1),
+                    format!("you are not allowed to send to this address: {}", rcpt.to),
+                ));
             }
             marks.add(&decision.effects);
             if let Some(transaction) = &mut self.transaction {
@@ -223,9 +257,15 @@ impl Decider {
         }
         seen.push(key);
         if item.level > site.options.number("MAX_ALIAS_LEVELS", 10) {
-            return Err(Reply::new(550, (5, 4, 6), format!("aliases are nested too deeply: {}", rcpt.to)));
+            return Err(Reply::new(
+                550,
+                (5, 4, 6),
+                format!("aliases are nested too deeply: {}", rcpt.to),
+            ));
         }
-        let ask = Ask::Read(Read::Alias { address: item.address.clone() });
+        let ask = Ask::Read(Read::Alias {
+            address: item.address.clone(),
+        });
         match self.evaluator.callouts().perform(&[ask], &site).await.pop() {
             Some(Answer::Found(members)) => {
                 let members: Vec<String> = members.lines().map(str::to_string).collect();
@@ -235,11 +275,17 @@ impl Decider {
             }
             Some(Answer::Temporary(why)) => {
                 self.note(|| format!("directory: {why}"));
-                return Err(Reply::new(452, (4, 3, 0), format!("the directory cannot be asked now: {}", rcpt.to)));
+                return Err(Reply::new(
+                    452,
+                    (4, 3, 0),
+                    format!("the directory cannot be asked now: {}", rcpt.to),
+                ));
             }
             _ => {}
         }
-        let Ok(address) = Address::parse(&item.address) else { return Err(unknown_alias(&rcpt.to)) };
+        let Ok(address) = Address::parse(&item.address) else {
+            return Err(unknown_alias(&rcpt.to));
+        };
         let domains = site.options.number("ALIAS_DOMAINS", ALIAS_DOMAINS);
         let local = site.channels.first().is_some_and(|c| c.name == channel);
         if let Some(found) = site.aliases.find(&address, domains, local) {
@@ -253,7 +299,13 @@ impl Decider {
     }
 
     /// The recipient as the queue will have it.
-    fn accept(&mut self, rcpt: &Rcpt, to: &Rewritten, submitted: &str, marks: Marks) -> Result<Accepted, Reply> {
+    fn accept(
+        &mut self,
+        rcpt: &Rcpt,
+        to: &Rewritten,
+        submitted: &str,
+        marks: Marks,
+    ) -> Result<Accepted, Reply> {
         let site = Arc::clone(self.site());
         let mut channel = to.channel.clone().unwrap_or_default();
         let address = to.address.clone();
@@ -267,13 +319,20 @@ impl Decider {
             }
         }
         if !crate::queue::can_deliver(&site, &channel) {
-            return Err(Reply::new(550, (5, 3, 5), format!("channel {channel} delivers nothing here: {submitted}")));
+            return Err(Reply::new(
+                550,
+                (5, 3, 5),
+                format!("channel {channel} delivers nothing here: {submitted}"),
+            ));
         }
         if marks.bitbucket {
             channel = crate::queue::BITBUCKET.to_string();
         }
         let host = crate::queue::host_of(&site, &channel, &address, &to.host);
-        let original = rcpt.orcpt.clone().unwrap_or_else(|| format!("rfc822;{submitted}"));
+        let original = rcpt
+            .orcpt
+            .clone()
+            .unwrap_or_else(|| format!("rfc822;{submitted}"));
         let recipient = Recipient {
             intermediate: submitted.to_string(),
             address,
@@ -296,6 +355,7 @@ impl Decider {
             hold: marks.hold,
             headers: marks.headers,
             subject_tag: marks.subject_tag,
+            header: None,
         })
     }
 }

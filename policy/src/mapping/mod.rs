@@ -129,6 +129,18 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    /// The flags that its templates set, each with its place.
+    pub fn flags(&self) -> impl Iterator<Item = (char, Span)> {
+        self.code
+            .ops
+            .iter()
+            .zip(&self.code.spans)
+            .filter_map(|(op, span)| match op {
+                Op::Flag(flag) => Some((*flag, *span)),
+                _ => None,
+            })
+    }
 }
 
 #[derive(Debug)]
