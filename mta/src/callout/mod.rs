@@ -137,7 +137,12 @@ impl Drivers {
             }
             Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
-                let path = self.sequence_folder.join(file);
+                // IMTA_TABLE: is the folder of the configuration, which is this one
+                let name = match file.split_once(':') {
+                    Some((prefix, name)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => name,
+                    _ => file.as_str(),
+                };
+                let path = self.sequence_folder.join(name);
                 let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
                 match done {
                     Ok(Ok(number)) => Answer::Found(number.to_string()),
