@@ -9,8 +9,6 @@ use crate::access::{Point, unknown_flags};
 /// Policy points that are known, and not asked in this version.
 const NOT_ASKED: &[Point] = &[
     Point::IpAccess,
-    Point::DequeueAccess,
-    Point::TlsAccess,
     Point::EtrnAccess,
     Point::AuthRewrite,
     Point::AuthAccess,

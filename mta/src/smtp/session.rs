@@ -310,6 +310,10 @@ impl Session {
                         Some(secure) => *stream = secure,
                         None => return "TLS handshake failed".into(),
                     }
+                    // what was said in the clear is forgotten (RFC 3207 4.2)
+                    self.decider.reset();
+                    self.decider.facts.helo.clear();
+                    self.decider.facts.esmtp = false;
                     self.decider.say(|| "* TLS is up".into());
                     let features = self.features();
                     self.protocol.tls_established(features);
@@ -366,7 +370,10 @@ impl Session {
             Ok(Ok(secure)) => {
                 let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
                 self.tls = true;
-                self.decider.tls_started(description);
+                if let Err(why) = self.decider.tls_started(description).await {
+                    self.decider.say(|| format!("* {why}"));
+                    return None;
+                }
                 Some(Box::new(secure))
             }
             _ => None,
