@@ -288,7 +288,11 @@ impl Decider {
         };
         let domains = site.options.number("ALIAS_DOMAINS", ALIAS_DOMAINS);
         let local = site.channels.first().is_some_and(|c| c.name == channel);
-        if let Some(found) = site.aliases.find(&address, domains, local) {
+        let subaddress = site
+            .channel(channel)
+            .map(|c| c.settings.subaddress)
+            .unwrap_or_default();
+        if let Some(found) = site.aliases.find(&address, domains, local, subaddress) {
             let place = site.sources.place(found.span).to_string();
             self.note(|| format!("alias {} is {} [{place}]", found.form, found.members.join(", ")));
             return Ok(Expansion::More(found.members));
