@@ -143,8 +143,8 @@ fn errors() {
         (
             "an image that cannot be used",
             "test -mapping -table=DENY -image_file=img x",
-            0,
-            &["note: `img` is not used"],
+            3,
+            &["there is no compiled configuration `img`"],
         ),
         ("a blank in a pattern", "test -match", 0, &["write `$ `"]),
         (

@@ -16,7 +16,7 @@ use crate::transaction::Record;
 const SESSIONS: usize = 100;
 
 /// Records kept of one session; the rest is counted.
-pub const RECORDS: usize = 2000;
+pub const RECORDS: usize = 500;
 
 /// One session.
 #[derive(Debug, Clone)]

@@ -19,8 +19,7 @@ use grammar::{Diagnostic, Sources};
 use policy::message::Message;
 use policy::message::edit::edited_header;
 use policy::sieve::{
-    Action, Envelope, Level, LevelResult, Merged, NoLibrary, Options, Program, Request, SieveOutcome,
-    compile, merge,
+    Action, Envelope, Level, LevelResult, Merged, NoLibrary, Options, Program, Request, compile, merge,
 };
 use policy::site::Site;
 
@@ -304,12 +303,8 @@ async fn run_levels(
         };
         let mut request = Request::new(Arc::clone(&script.program), Arc::clone(message), envelope);
         request.level = level;
-        let last: Option<&SieveOutcome> = results.last().map(|r| &r.outcome);
-        if let Some(last) = last {
-            request.headers = last.headers.clone();
-            request.message = Arc::clone(&last.message);
-            request.spam = last.spam.clone();
-            request.last_verdict = last.last_verdict;
+        if let Some(last) = results.last() {
+            request.follow(&last.outcome);
         }
         match evaluator.sieve(request, Arc::clone(&script.sources)).await {
             Ok(outcome) => results.push(LevelResult {

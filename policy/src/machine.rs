@@ -195,8 +195,6 @@ impl Context<'_> {
     }
 }
 
-// Mapping frames are the many and are kept for reuse: a box around each would cost more than its room.
-#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Frame {
     Mapping(Box<mapping::Frame>),
@@ -210,6 +208,8 @@ pub struct Machine {
     program: Arc<Program>,
     limits: Limits,
     frames: Vec<Frame>,
+    // Boxed as in a frame, so that reuse moves a pointer.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<mapping::Frame>>,
     asked: usize,
     resume: Option<Resume>,

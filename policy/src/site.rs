@@ -143,6 +143,36 @@ pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Site, LoadError> {
     })
 }
 
+/// Reads a general text database that is `file` of `sources`: a key and its template a line. Keys are put
+/// in lower case.
+pub fn general(
+    sources: &mut Sources,
+    file: FileId,
+    reader: &dyn Reader,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HashMap<String, String> {
+    let lines = grammar::lines::logical_lines(sources, file, Default::default(), reader, diagnostics);
+    let mut general = HashMap::new();
+    for line in lines.iter().filter(|l| !l.is_blank()) {
+        let text = line.text.trim_ascii();
+        let (key, value) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        if general
+            .insert(key.to_lowercase(), value.trim_ascii_start().to_string())
+            .is_some()
+        {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "G001",
+                    line.whole(),
+                    format!("key `{key}` stands twice; this line counts"),
+                )
+                .help("remove one of the lines"),
+            );
+        }
+    }
+    general
+}
+
 struct Loader<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
@@ -290,36 +320,10 @@ impl Loader<'_> {
 
     /// A text database: `key value` a line. Keys are in lower case.
     fn text_database(&mut self, text: &Option<(String, String)>, texts: &Texts) -> HashMap<String, String> {
-        let Some(file) = self.add(text, texts) else {
-            return HashMap::new();
-        };
-        let mut lines = Vec::new();
-        lines.extend(grammar::lines::logical_lines(
-            &mut self.sources,
-            file,
-            Default::default(),
-            self.reader,
-            &mut self.diagnostics,
-        ));
-        let mut general = HashMap::new();
-        for line in lines.iter().filter(|l| !l.is_blank()) {
-            let text = line.text.trim_ascii();
-            let (key, value) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-            if general
-                .insert(key.to_lowercase(), value.trim_ascii_start().to_string())
-                .is_some()
-            {
-                self.diagnostics.push(
-                    Diagnostic::warning(
-                        "G001",
-                        line.whole(),
-                        format!("key `{key}` stands twice; this line counts"),
-                    )
-                    .help("remove one of the lines"),
-                );
-            }
+        match self.add(text, texts) {
+            Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
+            None => HashMap::new(),
         }
-        general
     }
 
     fn services(&mut self, texts: &Texts, channels: &[Channel]) -> Vec<Service> {

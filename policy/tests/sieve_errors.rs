@@ -140,12 +140,12 @@ fn mistakes() {
         (
             "notify",
             "require \"enotify\"; notify :importance \"4\" :options [\"x\"] \"frob:x\";",
-            &["S129 1:58", "S129 1:39", "S129 1:53"],
+            &["S129 1:39", "S129 1:53", "S129 1:58"],
         ),
         (
             "redirect",
             "require [\"redirect-dsn\"]; redirect :ret \"ALL\" :notify \"NEVER,DELAY\" \"a@b.example\";",
-            &["S129 1:55", "S129 1:41"],
+            &["S129 1:41", "S129 1:55"],
         ),
         (
             "list names",
@@ -266,6 +266,11 @@ fn mistakes() {
         ("error without ihave", "error \"x\";", &["S103 1:1"]),
         ("syntax first", "keep; \"x\"; frob;", &["S001 1:7"]),
         (
+            "a missing semicolon hides nothing",
+            "if true { fileinto \"a\" }\nkep;",
+            &["S103 1:11", "S002 1:23", "S101 2:1"],
+        ),
+        (
             "all at once",
             "require [\"fileinto\", \"nope\"];\nif heder \"a\" \"b\" {\n  fileinto :copy \"x\";\n}\nredirect \"bad\";\nkeep 1;\n",
             &["S114 1:22", "S101 2:4", "S103 3:12", "S121 5:10", "S108 6:6"],
@@ -332,6 +337,18 @@ fn glued_scripts_may_require_in_the_middle() {
         ),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn patterns_are_counted() {
+    let script = |n: usize| {
+        format!(
+            "require \"regex\";\n{}",
+            "if header :regex \"a\" \"x{9}\" { keep; }\n".repeat(n)
+        )
+    };
+    assert_eq!(errors(&script(200), &Options::default()), Vec::<String>::new());
+    assert_eq!(errors(&script(201), &Options::default()), ["S124 202:22"]);
 }
 
 #[test]

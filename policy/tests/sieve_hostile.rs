@@ -256,6 +256,19 @@ fn words_and_lists_without_end() {
 }
 
 #[test]
+fn large_bodies_are_searched_and_not_an_error() {
+    let message = format!("Subject: x\r\n\r\n{}end", "a line of text\r\n".repeat(1_200_000));
+    let tests = r#"if body :contains "nothing" { discard; } if body :raw :contains ["no", "nix", "ne", "non"] { discard; }"#;
+    let script = format!(
+        "require [\"body\", \"replace\"]; {} if body :contains \"end\" {{ replace \"x\"; }}",
+        tests.repeat(4)
+    );
+    let (outcome, _) = run(&script, message.as_bytes());
+    assert_eq!(outcome.error, None);
+    assert!(json(&outcome).contains("replace"), "{}", json(&outcome));
+}
+
+#[test]
 fn deep_scripts_are_refused_at_their_place() {
     for (name, script) in [
         ("blocks", "if true {".repeat(50_000)),

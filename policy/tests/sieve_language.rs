@@ -2,7 +2,7 @@
 
 mod sieve_common;
 
-use policy::sieve::{Level, Options};
+use policy::sieve::{Level, LevelResult, Options, merge};
 use sieve_common::{MIME, PLAIN, Scripts, header, run, summary};
 
 /// Capabilities that most cases need.
@@ -706,6 +706,12 @@ fn ihave() {
             ("several", r#"if ihave ["fileinto","x-none"] { frob; }"#, "(keep)"),
         ],
     );
+    let late = r#"require "ihave"; if anyof(true, ihave "fileinto") {} fileinto "A";"#;
+    let late = run(late, PLAIN, &Scripts(&[]), &Options::default(), |_| {});
+    assert_eq!(
+        summary(&late),
+        "error: this extension is used before `ihave` has found it"
+    );
     let own = run(
         r#"require "ihave"; if ihave "fileinto" { fileinto "A"; } fileinto "B";"#,
         PLAIN,
@@ -793,6 +799,11 @@ fn parts() {
                 "all, depth first",
                 r#"set "t" ""; foreverypart { if header :mime :contenttype :matches "content-type" "*/*" { set "t" "${t} ${2}"; } } fileinto "${t}";"#,
                 " mixed alternative plain html pdf rfc822 plain",
+            ),
+            (
+                "nested messages as leaves",
+                r#"foreverypart :retainnestedmessages { if header :mime :subtype :matches "content-type" "*" { set "t" "${t} ${1}"; } } fileinto "${t}";"#,
+                " mixed alternative plain html pdf rfc822",
             ),
             (
                 "nested loops go below",
@@ -1068,6 +1079,114 @@ fn expressions() {
 }
 
 #[test]
+fn levels() {
+    // Scripts from the most general level to the most specific, and what is done.
+    type Case = (&'static str, &'static [(Level, &'static str)], &'static str);
+    let cases: &[Case] = &[
+        (
+            "the user decides",
+            &[(Level::System, "discard;"), (Level::User, "keep;")],
+            "keep",
+        ),
+        (
+            "nobody decides",
+            &[
+                (Level::System, "addtag \"[x]\";"),
+                (Level::User, "if false { keep; }"),
+            ],
+            "addtag; (keep)",
+        ),
+        (
+            "the system alone",
+            &[(Level::System, "fileinto \"A\";"), (Level::User, "stop;")],
+            "A",
+        ),
+        (
+            "jettison",
+            &[(Level::System, "jettison;"), (Level::User, "keep; addtag \"x\";")],
+            "jettison; addtag",
+        ),
+        (
+            "refuse is final",
+            &[(Level::System, "refuse \"no\";"), (Level::User, "keep;")],
+            "refuse",
+        ),
+        (
+            "reject is not",
+            &[(Level::System, "reject \"no\";"), (Level::User, "keep;")],
+            "keep",
+        ),
+        (
+            "copies are side effects",
+            &[
+                (Level::System, "fileinto :copy \"A\";"),
+                (Level::User, "fileinto \"B\";"),
+            ],
+            "A copy; B",
+        ),
+        (
+            "the verdict is seen",
+            &[
+                (Level::System, "discard;"),
+                (
+                    Level::User,
+                    "if environment \"vnd.oracle.last-verdict\" \"discard\" { fileinto \"J\"; }",
+                ),
+            ],
+            "J",
+        ),
+        (
+            "no vacation",
+            &[(Level::System, "novacation;"), (Level::User, "vacation \"x\";")],
+            "novacation; (keep)",
+        ),
+        (
+            "no vacation when discarded",
+            &[(Level::System, "discard;"), (Level::User, "vacation \"x\";")],
+            "discard",
+        ),
+        (
+            "a broken system script",
+            &[(Level::System, "discard; error \"x\";"), (Level::User, "stop;")],
+            "(keep)",
+        ),
+        (
+            "a score that is handed on",
+            &[
+                (Level::System, "spamadjust \"7\";"),
+                (Level::User, "if spamtest :is \"7 7\" { discard; }"),
+            ],
+            "discard",
+        ),
+    ];
+    for (name, scripts, want) in cases {
+        let mut results: Vec<LevelResult> = Vec::new();
+        for (level, script) in *scripts {
+            let outcome = run(
+                &format!("{ALL}{script}"),
+                PLAIN,
+                &Scripts(&[]),
+                &Options::default(),
+                |r| {
+                    r.level = *level;
+                    if let Some(before) = results.last() {
+                        r.follow(&before.outcome);
+                    }
+                },
+            );
+            results.push(LevelResult {
+                level: *level,
+                outcome,
+            });
+        }
+        let mut outcome = results[0].outcome.clone();
+        outcome.error = None;
+        outcome.actions = merge(results).actions;
+        assert_eq!(summary(&outcome), *want, "{name}");
+    }
+}
+
+#[test]
 fn loops_of_the_system() {
     let of = |level: Level, script: &str| {
         let outcome = run(
@@ -1232,4 +1351,14 @@ fn limits_of_users_and_rights_of_the_system() {
     for (level, script, want) in cases {
         assert_eq!(of(level, script), want, "{level:?} {script}");
     }
+}
+
+#[test]
+fn the_trace_says_what_was_compared_and_decided() {
+    let script = "require [\"fileinto\", \"variables\"];\nif header :matches [\"x-none\", \"subject\"] \"* order*\" { fileinto \"${1}\"; }";
+    let want = "header x-none,subject :matches \"* order*\": \"Café order for you\": true  [s:2:4]";
+    let trace = sieve_common::trace(script, PLAIN);
+    assert!(trace.contains(want), "{trace}");
+    assert!(trace.contains("${1} = \"Café\"  [s:2:4]"), "{trace}");
+    assert!(trace.contains("fileinto \"Café\"  [s:2:"), "{trace}");
 }

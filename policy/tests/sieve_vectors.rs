@@ -6,7 +6,7 @@ use grammar::Sources;
 use policy::message::{HeaderView, Message};
 use policy::sieve::{
     ActionLimits, Envelope, Level, LevelResult, Library, Merged, Mode, Options, Place, Request, SieveOutcome,
-    Spam, Verdict, compile, merge,
+    Verdict, compile, merge,
 };
 use policy::{Answer, Ask, Facts, Limits, Machine, Outcome, Read, Step, Trace};
 use serde_json::Value;
@@ -163,10 +163,10 @@ fn evaluate(vector: &Value) -> Result<Run, String> {
         request.limits = limits;
         request.notify_methods = notify_methods.clone();
         request.environment.insert("name".to_owned(), "sluice".to_owned());
-        request.headers = before.and_then(|b| b.headers.clone());
-        request.last_verdict = before.and_then(|b: &SieveOutcome| b.last_verdict);
-        request.spam = before.map_or_else(Spam::default, |b| b.spam.clone());
         request.virus = config["virus"]["value"].as_u64().map(|v| v as u8);
+        if let Some(before) = before {
+            request.follow(before);
+        }
         let now = config["now"].as_str().map_or(0, instant);
         let (outcome, text) = drive(request, now, config, &sources);
         trace.push_str(&text);

@@ -56,8 +56,11 @@ const MAX_B_ENTRIES: u32 = 10;
 /// Message size where the site sets none, in octets.
 const MESSAGE_LIMIT: u64 = 100 << 20;
 
-/// Octets read at once.
-const READ_SIZE: usize = 16 * 1024;
+/// Octets read at once while a message arrives.
+const READ_SIZE: usize = 32 * 1024;
+
+/// Octets read at once while commands are awaited: idle sessions are many.
+const IDLE_READ_SIZE: usize = 2 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -237,7 +240,7 @@ impl Session {
 
     /// Reads, polls and answers until the session ends; says why it ended.
     async fn serve_commands(&mut self, stream: &mut Box<dyn Stream>) -> String {
-        let mut buffer = vec![0u8; READ_SIZE];
+        let mut buffer = vec![0u8; IDLE_READ_SIZE];
         let mut stopping = self.server.stopping.subscribe();
         loop {
             match self.protocol.poll() {
@@ -246,6 +249,7 @@ impl Session {
                         return reason;
                     }
                     let wait = if self.protocol.is_reading_message() {
+                        buffer.resize(READ_SIZE, 0);
                         DATA_TIME
                     } else {
                         COMMAND_TIME

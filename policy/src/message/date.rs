@@ -61,7 +61,7 @@ pub fn zone(text: &str) -> Option<i32> {
 impl Date {
     /// The part of this name, in this date's zone; `None` where there is no such part.
     pub fn part(&self, name: &str) -> Option<String> {
-        let local = DateTime::from_timestamp(self.seconds + i64::from(self.zone) * 60);
+        let local = DateTime::from_timestamp(self.seconds.saturating_add(i64::from(self.zone) * 60));
         let zone = |colon: &str| {
             let sign = if self.zone < 0 { '-' } else { '+' };
             let minutes = self.zone.unsigned_abs();

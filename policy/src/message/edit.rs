@@ -222,6 +222,13 @@ pub fn enclose(message: &Message, headers: Option<&Arc<Overlay>>, outer: &Outer)
     out
 }
 
+/// The header block of a message as edited, with the empty line that ends it.
+pub fn edited_header(message: &Message, headers: &Arc<Overlay>) -> Vec<u8> {
+    let mut out = header(message, Some(headers), &|_| false);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,11 +284,4 @@ mod tests {
             .collect();
         assert_eq!(kinds, ["mixed", "plain", "rfc822", "html"]);
     }
-}
-
-/// The header block of a message as edited, with the empty line that ends it.
-pub fn edited_header(message: &Message, headers: &Arc<Overlay>) -> Vec<u8> {
-    let mut out = header(message, Some(headers), &|_| false);
-    out.extend_from_slice(b"\r\n");
-    out
 }

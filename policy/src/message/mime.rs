@@ -4,6 +4,8 @@
 //! depth first. A message with more than [`MAX_PARTS`] parts or more than [`MAX_DEPTH`] nested ones is cut
 //! off there and says so in [`Tree::truncated`].
 
+use std::sync::{Arc, OnceLock};
+
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::html::html_to_text;
@@ -66,6 +68,10 @@ pub struct Part {
     pub encoding: Encoding,
     /// Whether it lies directly in a `multipart/digest`.
     in_digest: bool,
+    /// Its text, decoded at the first use: many tests of many scripts look at the same body.
+    text: OnceLock<Arc<str>>,
+    /// Its text without markup.
+    readable: OnceLock<Arc<str>>,
 }
 
 impl Part {
@@ -206,6 +212,8 @@ fn read_part(raw: &[u8], pending: &Pending) -> Part {
         content: Content::Leaf,
         encoding,
         in_digest: pending.in_digest,
+        text: OnceLock::new(),
+        readable: OnceLock::new(),
     }
 }
 
@@ -281,27 +289,30 @@ pub fn data(raw: &[u8], part: &Part) -> Vec<u8> {
     decoded.unwrap_or_else(|| body.to_vec())
 }
 
-/// The data of a part as UTF-8, by its charset.
-pub fn text(raw: &[u8], part: &Part) -> String {
-    let data = data(raw, part);
-    let charset = part.content_type.as_ref().and_then(|c| c.parameter("charset"));
-    match charset.and_then(|c| charset_decoder(c.as_bytes())) {
-        Some(decode) => decode(&data),
-        None => match String::from_utf8(data) {
-            Ok(text) => text,
-            Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
-        },
-    }
+/// The data of a part as UTF-8, by its charset; binary data is read as UTF-8 as far as it goes.
+pub fn text(raw: &[u8], part: &Part) -> Arc<str> {
+    Arc::clone(part.text.get_or_init(|| {
+        let data = data(raw, part);
+        let charset = part.content_type.as_ref().and_then(|c| c.parameter("charset"));
+        let decoder = charset
+            .filter(|_| part.kind().0 == "text")
+            .and_then(|c| charset_decoder(c.as_bytes()));
+        match decoder {
+            Some(decode) => decode(&data).into(),
+            None => String::from_utf8_lossy(&data).into(),
+        }
+    }))
 }
 
 /// The text of a part as a reader sees it: the markup of `text/html` removed.
-pub fn readable(raw: &[u8], part: &Part) -> String {
-    let text = text(raw, part);
-    if part.kind().1 == "html" {
-        html_to_text(&text)
-    } else {
-        text
+pub fn readable(raw: &[u8], part: &Part) -> Arc<str> {
+    if part.kind().1 != "html" {
+        return text(raw, part);
     }
+    Arc::clone(
+        part.readable
+            .get_or_init(|| html_to_text(&text(raw, part)).into()),
+    )
 }
 
 #[cfg(test)]
@@ -331,8 +342,8 @@ mod tests {
         ];
         assert_eq!(shape(raw), want);
         let tree = Tree::read(raw.as_bytes());
-        assert_eq!(text(raw.as_bytes(), &tree.parts[2]), "plain");
-        assert_eq!(text(raw.as_bytes(), &tree.parts[5]), "body");
+        assert_eq!(&*text(raw.as_bytes(), &tree.parts[2]), "plain");
+        assert_eq!(&*text(raw.as_bytes(), &tree.parts[5]), "body");
         let Content::Multipart { prologue, epilogue } = &tree.parts[0].content else {
             panic!()
         };

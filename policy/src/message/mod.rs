@@ -88,6 +88,7 @@ pub struct Message {
     header: OnceLock<Header>,
     tree: OnceLock<mime::Tree>,
     size: OnceLock<u64>,
+    body_text: OnceLock<Arc<str>>,
 }
 
 impl Message {
@@ -98,6 +99,7 @@ impl Message {
             header: OnceLock::new(),
             tree: OnceLock::new(),
             size: OnceLock::new(),
+            body_text: OnceLock::new(),
         }
     }
 
@@ -125,6 +127,15 @@ impl Message {
     /// The body, undecoded; `None` where the message has none.
     pub fn body(&self) -> Option<&[u8]> {
         self.header().body.and_then(|at| self.raw.get(at..))
+    }
+
+    /// The body, undecoded, as text; `None` where the message has none.
+    pub fn body_text(&self) -> Option<Arc<str>> {
+        let body = self.body()?;
+        Some(Arc::clone(
+            self.body_text
+                .get_or_init(|| String::from_utf8_lossy(body).into()),
+        ))
     }
 
     /// Octets with every line end counted as CRLF, header included.

@@ -169,7 +169,8 @@ impl Compiler<'_, '_> {
             .and_then(|t| self.constant(t))
             .map(|n| n.to_ascii_lowercase());
         let span = command.span;
-        self.emit(Op::EnterLoop, span);
+        let retain = call.has("retainnestedmessages").is_some();
+        self.emit(Op::EnterLoop { retain }, span);
         let start = self.emit(Op::NextPart { exit: 0 }, span);
         self.loops.push(Loop {
             name,
@@ -424,8 +425,9 @@ impl Compiler<'_, '_> {
                     .iter()
                     .all(|n| self.required.has(n) || capability::may_switch_on(n, forbidden));
                 if value {
-                    for name in &names {
-                        self.required.add(name);
+                    let granted = names.iter().map(|n| self.required.grant(n)).fold(0, |a, b| a | b);
+                    if granted != 0 {
+                        self.emit(Op::Grant(granted), test.span);
                     }
                 }
                 self.emit(Op::Flag(value), test.span);

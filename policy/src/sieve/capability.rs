@@ -84,6 +84,8 @@ const LEXICAL: &[&str] = &["encoded-character", "variables"];
 #[derive(Debug, Clone, Default)]
 pub(super) struct Set {
     bits: u64,
+    /// Those that only `ihave` has switched on.
+    conditional: u64,
 }
 
 impl Set {
@@ -106,6 +108,22 @@ impl Set {
             .iter()
             .position(|c| *c == name)
             .is_some_and(|at| self.bits & 1 << at != 0)
+    }
+
+    /// Adds one that a test of `ihave` switches on when it runs; its number, if it was not required before.
+    pub fn grant(&mut self, name: &str) -> u64 {
+        let before = self.bits;
+        self.add(name);
+        self.conditional |= self.bits & !before;
+        self.bits & !before
+    }
+
+    /// Those of these capabilities that must have been switched on when they are used; 0 where one of them
+    /// is required anyway.
+    pub fn conditional(&self, names: &[&str]) -> u64 {
+        let bit = |n: &&str| CAPABILITIES.iter().position(|c| c == n).map_or(0, |at| 1 << at);
+        let used = names.iter().map(bit).fold(0, |a: u64, b| a | b) & self.bits;
+        if used & !self.conditional == 0 { used } else { 0 }
     }
 
     /// Whether any of these is required; an empty list asks for nothing.

@@ -7,6 +7,7 @@ use super::capability::nearest;
 use super::compile::Compiler;
 use super::forms::{self, Form, Kind, Tag, Tests, Type};
 use super::lower::Call;
+use super::program::Op;
 
 /// A tag as given, with its place and value.
 type GivenTag<'a> = (&'static Tag, Span, Option<&'a Argument>);
@@ -108,6 +109,17 @@ impl Compiler<'_, '_> {
         let good = self.session.diagnostics[before.min(self.session.diagnostics.len())..]
             .iter()
             .all(|d| d.severity != grammar::Severity::Error);
+        let used = tags
+            .iter()
+            .map(|(tag, ..)| tag.capability)
+            .chain([form.capability]);
+        for needed in used
+            .map(|c| self.required.conditional(c))
+            .filter(|bits| *bits != 0)
+            .collect::<Vec<_>>()
+        {
+            self.emit(Op::Need(needed), span);
+        }
         (good && before < grammar::sieve::MAX_ERRORS).then_some(Call {
             form,
             name,

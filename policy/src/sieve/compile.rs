@@ -18,6 +18,10 @@ pub const MAX_SCRIPTS: usize = 64;
 /// Instructions of one program at most.
 pub const MAX_INSTRUCTIONS: usize = 1 << 20;
 
+/// Syntax errors behind which the tree is whole, so that the rest of the script can be checked: a missing
+/// `;` or `}`, one too many, a bad number, an empty list.
+const MENDED: &[&str] = &["S002", "S003", "S009", "S010", "S011"];
+
 /// Compiles a script that is already among the sources, with everything it includes; included scripts are
 /// added to the sources. Returns the program and warnings, or every error of every script.
 pub fn compile(
@@ -35,6 +39,7 @@ pub fn compile(
         waiting: VecDeque::new(),
         scripts: 1,
         instructions: 0,
+        patterns: 0,
         needs_tree: false,
         recipient_specific: false,
     };
@@ -43,6 +48,9 @@ pub fn compile(
         let file = sources.add(&*name, text);
         scripts.push(session.script(sources, file, name));
     }
+    session
+        .diagnostics
+        .sort_by_key(|d| (d.span().file, d.span().start));
     if grammar::diagnostic::has_errors(&session.diagnostics) {
         return Err(session.diagnostics);
     }
@@ -66,6 +74,7 @@ pub(super) struct Session<'a> {
     waiting: VecDeque<(Arc<str>, String)>,
     scripts: usize,
     instructions: usize,
+    pub patterns: usize,
     pub needs_tree: bool,
     pub recipient_specific: bool,
 }
@@ -73,9 +82,9 @@ pub(super) struct Session<'a> {
 impl Session<'_> {
     fn script(&mut self, sources: &Sources, file: FileId, name: Arc<str>) -> Script {
         let (mut tree, errors) = grammar::sieve::parse(sources, file);
-        let broken = grammar::diagnostic::has_errors(&errors);
+        let whole = errors.iter().all(|d| MENDED.contains(&d.code));
         self.diagnostics.extend(errors);
-        if broken {
+        if !whole {
             // What could not be read would only be complained about again.
             return Script::default();
         }

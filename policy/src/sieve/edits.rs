@@ -7,7 +7,7 @@ use grammar::Span;
 use super::Level;
 use super::compare::Match;
 use super::frame::{Frame, Halt};
-use super::matching::Values;
+use super::matching::{Values, What};
 use super::outcome::Action;
 use super::program::{Index, Matching};
 use super::values::indexed;
@@ -104,7 +104,7 @@ impl Frame {
         text: String,
         span: Span,
     ) -> Result<(), Halt> {
-        cx.build(self.message.raw().len() + text.len(), Some(span))?;
+        cx.burn((self.message.raw().len() + text.len()) as u64 / 16, Some(span))?;
         let boundary = self.boundary(cx);
         let outer = edit::Outer {
             subject: subject.clone(),
@@ -159,7 +159,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![String::new(); places.len()])
             };
-            let all = self.compare(cx, matching, values, "deleteheader", span, &mut None)?;
+            let all = self.compare(cx, matching, values, What("deleteheader", &[]), span, &mut None)?;
             return Ok(if all { places } else { Vec::new() });
         }
         let mut out = Vec::new();
@@ -169,7 +169,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![text])
             };
-            if self.compare(cx, matching, values, "field", span, &mut None)? {
+            if self.compare(cx, matching, values, What("field", &[]), span, &mut None)? {
                 out.push(at);
             }
         }
@@ -189,7 +189,10 @@ impl Frame {
     }
 
     pub(super) fn replace(&mut self, cx: &mut Context<'_>, new: edit::New, span: Span) -> Result<(), Halt> {
-        cx.build(self.message.raw().len() + new.text.len(), Some(span))?;
+        cx.burn(
+            (self.message.raw().len() + new.text.len()) as u64 / 16,
+            Some(span),
+        )?;
         let subject = new.subject.clone();
         let part = if self.looping() {
             self.part().filter(|p| *p > 0)

@@ -3,7 +3,7 @@
 use grammar::Span;
 
 use super::frame::{Frame, Halt, Seen};
-use super::matching::Values;
+use super::matching::{Values, What};
 use super::outcome::Remember;
 use super::program::{DuplicateId, Matching, Slot, Str, Test};
 use super::uri;
@@ -35,7 +35,7 @@ impl Frame {
             } => (
                 matching,
                 self.header_values(cx, names, *index, mime.as_ref(), span)?,
-                "header",
+                What("header", names),
             ),
             Test::Address {
                 names,
@@ -46,7 +46,7 @@ impl Frame {
             } => (
                 matching,
                 self.address_values(cx, names, *part, *index, mime.as_ref(), span)?,
-                "address",
+                What("address", names),
             ),
             Test::Envelope {
                 parts,
@@ -55,7 +55,7 @@ impl Frame {
             } => (
                 matching,
                 self.envelope_values(cx, parts, *part, span)?,
-                "envelope",
+                What("envelope", parts),
             ),
             Test::String { sources, matching } => {
                 let texts = self.render_all(cx, sources, span)?;
@@ -66,13 +66,17 @@ impl Frame {
                         count,
                         ..Values::of(texts)
                     },
-                    "string",
+                    What("string", sources),
                 )
             }
             Test::HasFlag { variables, matching } => {
                 return self.has_flag(cx, variables.as_deref(), matching, span);
             }
-            Test::Body { transform, matching } => (matching, self.body_values(cx, transform, span)?, "body"),
+            Test::Body { transform, matching } => (
+                matching,
+                self.body_values(cx, transform, span)?,
+                What("body", &[]),
+            ),
             Test::Date {
                 field,
                 zone,
@@ -82,21 +86,24 @@ impl Frame {
             } => (
                 matching,
                 self.date_values(cx, (field, part), zone, *index, span)?,
-                "date",
+                What("date", std::slice::from_ref(field)),
             ),
-            Test::CurrentDate { zone, part, matching } => {
-                (matching, self.now_values(cx, zone, part, span)?, "currentdate")
-            }
+            Test::CurrentDate { zone, part, matching } => (
+                matching,
+                self.now_values(cx, zone, part, span)?,
+                What("currentdate", std::slice::from_ref(part)),
+            ),
             Test::Environment { item, matching } => {
+                let named = std::slice::from_ref(item);
                 let item = self.render(cx, item, span)?;
                 (
                     matching,
                     Values::of(self.environment(&item).into_iter().collect()),
-                    "environment",
+                    What("environment", named),
                 )
             }
             Test::Spam { percent, matching } => {
-                let spam = &self.request.spam;
+                let spam = &self.spam;
                 let count = Some(usize::from(spam.tested));
                 (
                     matching,
@@ -104,11 +111,11 @@ impl Frame {
                         count,
                         ..Values::of(vec![spam.value(*percent)])
                     },
-                    "spamtest",
+                    What("spamtest", &[]),
                 )
             }
             Test::Virus { matching } => {
-                let value = self.request.virus.unwrap_or(0);
+                let value = self.virus.unwrap_or(0);
                 let count = Some(usize::from(value > 0));
                 (
                     matching,
@@ -116,7 +123,7 @@ impl Frame {
                         count,
                         ..Values::of(vec![value.to_string()])
                     },
-                    "virustest",
+                    What("virustest", &[]),
                 )
             }
             Test::Metadata {
@@ -130,7 +137,11 @@ impl Frame {
                     Some(Answer::Temporary(why)) => return Err(Halt::temporary(why, span)),
                     _ => Vec::new(),
                 };
-                (matching, Values::of(value), "metadata")
+                (
+                    matching,
+                    Values::of(value),
+                    What("metadata", std::slice::from_ref(annotation)),
+                )
             }
             Test::NotifyCapability {
                 uri,
@@ -146,7 +157,7 @@ impl Frame {
                 (
                     matching,
                     Values::of(value.into_iter().collect()),
-                    "notify_method_capability",
+                    What("notify_method_capability", &[]),
                 )
             }
             Test::Truth(value) => {
@@ -288,7 +299,14 @@ impl Frame {
         // A key with blanks is several flags.
         let keys = self.render_all(cx, &matching.keys, span)?;
         if !keys.iter().any(|k| k.contains(char::is_whitespace)) {
-            return self.compare(cx, matching, Values::of(flags), "hasflag", span, &mut None);
+            return self.compare(
+                cx,
+                matching,
+                Values::of(flags),
+                What("hasflag", &[]),
+                span,
+                &mut None,
+            );
         }
         let keys = keys
             .iter()
@@ -301,7 +319,14 @@ impl Frame {
             keys,
             ready: super::program::Ready::No,
         };
-        self.compare(cx, &split, Values::of(flags), "hasflag", span, &mut None)
+        self.compare(
+            cx,
+            &split,
+            Values::of(flags),
+            What("hasflag", &[]),
+            span,
+            &mut None,
+        )
     }
 
     /// An item of the environment.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::outcome::{Action, Performed, SieveOutcome, Verdict};
 use super::request::Level;
-use crate::message::Overlay;
+use crate::message::{Message, Overlay};
 
 /// What one script came to, the most specific last: verdict, system, source channel, destination channel,
 /// domain, head of household, user.
@@ -27,11 +27,15 @@ pub struct Merged {
     /// The header at the end; `None` where it is unchanged.
     #[serde(skip)]
     pub headers: Option<Arc<Overlay>>,
+    /// The message at the end; `None` where there was no script.
+    #[serde(skip)]
+    pub message: Option<Arc<Message>>,
 }
 
 /// Puts outcomes together; none means an implicit keep, which the caller adds.
 pub fn merge(results: Vec<LevelResult>) -> Merged {
     let headers = results.last().and_then(|r| r.outcome.headers.clone());
+    let message = results.last().map(|r| Arc::clone(&r.outcome.message));
     let several = results.len() > 1;
     let verdicts = |r: &LevelResult| -> Vec<Verdict> {
         r.outcome
@@ -68,12 +72,24 @@ pub fn merge(results: Vec<LevelResult>) -> Merged {
     let mut merged = Merged {
         actions: Vec::new(),
         headers,
+        message,
     };
     let mut implicit = None;
     for (n, result) in results.into_iter().enumerate() {
+        let (last_headers, last_message) = (
+            result.outcome.headers.clone(),
+            Arc::clone(&result.outcome.message),
+        );
         for mut performed in result.outcome.actions {
             if several {
                 performed.level = Some(result.level);
+            }
+            // What was delivered as the level left it gets the edits of the levels behind it, too.
+            if performed.headers == last_headers && Arc::ptr_eq(&performed.message, &last_message) {
+                performed.headers.clone_from(&merged.headers);
+                if let Some(message) = &merged.message {
+                    performed.message = Arc::clone(message);
+                }
             }
             let verdict = Verdict::of(&performed.action);
             match (&performed.action, verdict) {

@@ -44,10 +44,12 @@ impl Names<'_> {
             Op::Stop => "stop".to_owned(),
             Op::Return => "return".to_owned(),
             Op::Error(message) => format!("error {}", self.string(message)),
-            Op::EnterLoop => "enter loop".to_owned(),
+            Op::EnterLoop { .. } => "enter loop".to_owned(),
             Op::NextPart { exit } => format!("next part or jump {exit}"),
             Op::EnterPasses => "enter passes".to_owned(),
             Op::NextPass => "next pass".to_owned(),
+            Op::Grant(bits) => format!("grant {bits:x}"),
+            Op::Need(bits) => format!("need {bits:x}"),
             Op::LeaveLoops(n) => format!("leave {n} loops"),
             Op::Include(include) => format!("include {}", include.name),
         }

@@ -1,6 +1,8 @@
 //! Values against keys.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use grammar::Span;
 
@@ -15,10 +17,32 @@ use crate::trace::Kind;
 /// Members looked up in external lists by one test at most.
 pub const MAX_LIST_LOOKUPS: usize = 100;
 
+/// A test for the trace: its name, and the fields or other names that it looks at.
+#[derive(Clone, Copy)]
+pub(super) struct What<'a>(pub &'static str, pub &'a [Str]);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        for (n, name) in self.1.iter().take(5).enumerate() {
+            write!(f, "{}{}", if n == 0 { " " } else { "," }, constant(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a string before it is computed.
+fn constant(string: &Str) -> Cow<'_, str> {
+    match string {
+        Str::Const(text) => shorten(text),
+        Str::Template(_) | Str::Computed(_) => "(computed)".into(),
+    }
+}
+
 /// What a test compares.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    pub texts: Vec<String>,
+    pub texts: Vec<Arc<str>>,
     /// What `:count` counts, where that is not the number of texts.
     pub count: Option<usize>,
     /// Whether a match may set match variables.
@@ -27,6 +51,10 @@ pub(super) struct Values {
 
 impl Values {
     pub fn of(texts: Vec<String>) -> Self {
+        Values::shared(texts.into_iter().map(Arc::from).collect())
+    }
+
+    pub fn shared(texts: Vec<Arc<str>>) -> Self {
         Values {
             texts,
             count: None,
@@ -42,7 +70,7 @@ impl Frame {
         cx: &mut Context<'_>,
         matching: &Matching,
         values: Values,
-        what: &str,
+        what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
@@ -54,10 +82,10 @@ impl Frame {
         let key_count = matching.keys.len() as u64;
         let indexed = matches!(matching.ready, Ready::Equal(_) | Ready::Contains(_));
         let rounds = if indexed { 1 } else { key_count };
-        cx.burn(
-            values.texts.len() as u64 * rounds + bytes as u64 / 16 * rounds,
-            Some(span),
-        )?;
+        // A search for fixed text is much quicker than other steps, and bodies are long.
+        let quick = matches!(matching.how, Match::Is | Match::Contains);
+        let scanned = bytes as u64 / if quick { 128 } else { 16 };
+        cx.burn(values.texts.len() as u64 * rounds + scanned * rounds, Some(span))?;
         let found = match matching.how {
             Match::Count(relation) => {
                 let count = values.count.unwrap_or(values.texts.len()).to_string();
@@ -78,14 +106,14 @@ impl Frame {
     }
 
     fn simple(&mut self, matching: &Matching, keys: &[String], values: &Values) -> bool {
-        let fold = |v: &String| matching.comparator.fold(v).into_owned();
+        let fold = |v: &str| matching.comparator.fold(v).into_owned();
         let dynamic;
         let folded = match &matching.ready {
             Ready::Equal(set) => return values.texts.iter().any(|v| set.contains(&fold(v))),
             Ready::Contains(all) => return values.texts.iter().any(|v| all.is_match(&fold(v))),
             Ready::Folded(folded) => folded,
             _ => {
-                dynamic = keys.iter().map(fold).collect::<Vec<_>>();
+                dynamic = keys.iter().map(|k| fold(k)).collect::<Vec<_>>();
                 &dynamic
             }
         };
@@ -138,7 +166,7 @@ impl Frame {
                 };
                 if let Some(taken) = taken {
                     if values.captures {
-                        self.set_matched(cx, value.clone(), taken, span)?;
+                        self.set_matched(cx, value.to_string(), taken, span)?;
                     }
                     return Ok(true);
                 }
@@ -160,7 +188,7 @@ impl Frame {
             Ready::Regexes(all) => all,
             _ => {
                 for key in keys {
-                    cx.burn(1000 + 100 * key.len() as u64, Some(span))?;
+                    cx.burn(20_000 + 1000 * key.len() as u64, Some(span))?;
                     built.push(pattern::compile(key, matching.comparator).map_err(|why| {
                         Halt::fault(format!("the pattern \"{key}\" cannot be used: {why}"), span)
                     })?);
@@ -193,11 +221,11 @@ impl Frame {
         cx: &mut Context<'_>,
         lists: &[String],
         values: Values,
-        what: &str,
+        what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
-        let pairs: Vec<(&String, &String)> = values
+        let pairs: Vec<(&String, &Arc<str>)> = values
             .texts
             .iter()
             .flat_map(|v| lists.iter().map(move |l| (l, v)))
@@ -213,10 +241,10 @@ impl Frame {
             return Err(Halt::fault(message, span));
         }
         let Some(answers) = answers.take() else {
-            let ask = |(list, value): &(&String, &String)| {
+            let ask = |(list, value): &(&String, &Arc<str>)| {
                 Ask::Read(Read::ListMember {
                     list: (*list).clone(),
-                    value: (*value).clone(),
+                    value: value.to_string(),
                 })
             };
             return Err(Halt::Ask(pairs.iter().map(ask).collect()));
@@ -233,7 +261,7 @@ impl Frame {
                         format!("{what} :list: \"{value}\" is in {list}")
                     });
                     if values.captures {
-                        self.set_matched(cx, (*value).clone(), properties, span)?;
+                        self.set_matched(cx, value.to_string(), properties, span)?;
                     }
                     return Ok(true);
                 }
@@ -274,7 +302,14 @@ impl Frame {
 }
 
 /// Writes what a test compared and what came of it.
-fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str, found: bool, span: Span) {
+fn trace(
+    cx: &mut Context<'_>,
+    matching: &Matching,
+    values: &Values,
+    what: What<'_>,
+    found: bool,
+    span: Span,
+) {
     cx.trace.add(Kind::Test, Some(span), || {
         let how = match matching.how {
             Match::Is => ":is",
@@ -285,10 +320,7 @@ fn trace(cx: &mut Context<'_>, matching: &Matching, values: &Values, what: &str,
             Match::Count(_) => ":count",
             Match::List => ":list",
         };
-        let key = |k: &Str| match k {
-            Str::Const(c) => shorten(c).into_owned(),
-            Str::Template(_) | Str::Computed(_) => "(computed)".to_owned(),
-        };
+        let key = |k: &Str| constant(k).into_owned();
         let show = |texts: Vec<String>| {
             let more = texts.len().saturating_sub(5);
             let mut shown: Vec<String> = texts.into_iter().take(5).map(|t| format!("\"{t}\"")).collect();

@@ -171,7 +171,7 @@ impl Frame {
                 let message = Arc::clone(&self.message);
                 let part = message.tree().parts.get(self.part().unwrap_or(0));
                 let mut text = match part {
-                    Some(part) if part.kind().0 == "text" => mime::text(message.raw(), part),
+                    Some(part) if part.kind().0 == "text" => mime::text(message.raw(), part).to_string(),
                     _ => String::new(),
                 };
                 if let Some(first) = first.and_then(|f| usize::try_from(f).ok())

@@ -53,7 +53,7 @@ impl Frame {
             Private::AddSuffix => Action::AddSuffix { text: first },
             Private::SpamAdjust => {
                 // The score is a result of its own; the list of actions holds what is done to the message.
-                if !self.request.spam.adjust(&first) {
+                if !self.spam.adjust(&first) {
                     return Err(Halt::fault(
                         format!("\"{first}\" does not begin with a number"),
                         span,
@@ -69,7 +69,7 @@ impl Frame {
                         span,
                     ));
                 };
-                self.request.virus = Some(value);
+                self.virus = Some(value);
                 return Ok(());
             }
             Private::CaptureDsn | Private::CaptureMessage | Private::CaptureJournal => {

@@ -68,8 +68,10 @@ pub(super) enum Op {
     Stop,
     Return,
     Error(Str),
-    /// Begins a loop over the parts below the current one.
-    EnterLoop,
+    /// Begins a loop over the parts below the current one; with `retain`, nested messages are leaves.
+    EnterLoop {
+        retain: bool,
+    },
     /// Makes the next part the current one, or leaves the loop.
     NextPart {
         exit: usize,
@@ -78,6 +80,10 @@ pub(super) enum Op {
     EnterPasses,
     /// Counts one more pass.
     NextPass,
+    /// A true `ihave`: these capabilities are switched on.
+    Grant(u64),
+    /// One of these capabilities must have been switched on.
+    Need(u64),
     /// Leaves this many loops.
     LeaveLoops(usize),
     Include(Box<Include>),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ActionLimits, Program, Spam, Verdict};
+use super::{ActionLimits, Program, SieveOutcome, Spam, Verdict};
 use crate::message::{Message, Overlay};
 
 /// On whose behalf a script runs.
@@ -82,6 +82,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// Goes on where the script of the level before ended: its header, message, scores and verdict.
+    pub fn follow(&mut self, before: &SieveOutcome) {
+        self.headers = before.headers.clone();
+        self.message = Arc::clone(&before.message);
+        self.spam = before.spam.clone();
+        self.virus = before.virus;
+        self.last_verdict = before.last_verdict;
+    }
+
     /// A run at user level with the usual settings.
     pub fn new(script: Arc<Program>, message: Arc<Message>, envelope: Envelope) -> Self {
         Request {

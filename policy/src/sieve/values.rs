@@ -1,5 +1,7 @@
 //! What tests look at: header fields, addresses, envelope parts, body parts, dates.
 
+use std::sync::Arc;
+
 use grammar::Span;
 
 use super::frame::{Frame, Halt};
@@ -9,8 +11,8 @@ use crate::machine::Context;
 use crate::message::address::{self, Address};
 use crate::message::date::{self, Date};
 use crate::message::field::Media;
-use crate::message::mime::{self, Content};
-use crate::message::{HeaderView, RawValue};
+use crate::message::mime::{self, Content, Part};
+use crate::message::{HeaderView, RawValue, Slice};
 
 /// The part of an address that is compared; `None` where it has none.
 pub(super) fn address_value(address: &Address, part: AddressPart, separator: char) -> Option<String> {
@@ -213,7 +215,9 @@ impl Frame {
                 "to" => &envelope.to,
                 other => {
                     if part == AddressPart::All {
-                        values.texts.extend(self.envelope_part(other, span)?);
+                        values
+                            .texts
+                            .extend(self.envelope_part(other, span)?.into_iter().map(Arc::from));
                     }
                     continue;
                 }
@@ -222,7 +226,7 @@ impl Frame {
             null += usize::from(address == Address::Valid(address::Mailbox::default()));
             values
                 .texts
-                .extend(address_value(&address, part, self.request.subaddress));
+                .extend(address_value(&address, part, self.request.subaddress).map(Arc::from));
         }
         values.count = Some(values.texts.len().saturating_sub(null));
         Ok(values)
@@ -283,26 +287,29 @@ impl Frame {
         transform: &Transform,
         span: Span,
     ) -> Result<Values, Halt> {
-        let raw = self.message.raw();
-        let mut texts = Vec::new();
+        let message = &self.message;
+        let raw = message.raw();
+        let mut texts: Vec<Arc<str>> = Vec::new();
         let root = self.root();
-        if root.is_none() && self.message.body().is_none() {
-            return Ok(Values::of(texts));
+        let no_captures = |texts| Values {
+            captures: false,
+            ..Values::shared(texts)
+        };
+        if root.is_none() && message.body().is_none() {
+            return Ok(no_captures(texts));
         }
+        // The text itself is decoded once a message and kept with it.
+        cx.burn(1 + raw.len() as u64 / 512, Some(span))?;
+        let lossy = |range: &Slice| Arc::from(String::from_utf8_lossy(message.slice(range)));
         if let Transform::Raw = transform {
-            let body = match root.and_then(|at| self.message.tree().parts.get(at)) {
-                Some(part) => part.body.as_ref().map(|b| self.message.slice(b)),
-                None => self.message.body(),
-            };
-            let body = body.unwrap_or_default();
-            cx.build(body.len(), Some(span))?;
-            texts.push(String::from_utf8_lossy(body).into_owned());
-            return Ok(Values {
-                captures: false,
-                ..Values::of(texts)
+            let part = root.and_then(|at| message.tree().parts.get(at));
+            texts.extend(match part {
+                Some(part) => part.body.as_ref().map(lossy),
+                None => message.body_text(),
             });
+            return Ok(no_captures(texts));
         }
-        let tree = self.message.tree();
+        let tree = message.tree();
         if tree.truncated {
             return Err(Halt::fault(
                 "this message has too many or too deeply nested parts to search",
@@ -323,36 +330,19 @@ impl Frame {
                 Some(wanted) if !wanted.iter().any(|w| is_type(w, kind, subtype)) => continue,
                 _ => {}
             }
-            let lossy = |range: &crate::message::Slice| {
-                String::from_utf8_lossy(self.message.slice(range)).into_owned()
-            };
-            let before = texts.len();
             match &part.content {
                 Content::Multipart { prologue, epilogue } => texts.extend([lossy(prologue), lossy(epilogue)]),
                 Content::Message => {
-                    let header = tree
-                        .parts
-                        .iter()
-                        .find(|p| p.whole.start == body.start && p.depth == part.depth + 1);
+                    let inner = |p: &&Part| p.whole.start == body.start && p.depth == part.depth + 1;
+                    let header = tree.parts.iter().find(inner);
                     let end = header.and_then(|p| p.body.as_ref()).map_or(body.end, |b| b.start);
                     texts.push(lossy(&(body.start..end)));
                 }
                 Content::Leaf if wanted.is_none() => texts.push(mime::readable(raw, part)),
-                Content::Leaf if kind == "text" => texts.push(mime::text(raw, part)),
-                Content::Leaf => texts.push(String::from_utf8_lossy(&mime::data(raw, part)).into_owned()),
+                Content::Leaf => texts.push(mime::text(raw, part)),
             }
-            let built = texts
-                .get(before..)
-                .unwrap_or_default()
-                .iter()
-                .map(String::len)
-                .sum::<usize>();
-            cx.build(built.max(body.len() / 4), Some(span))?;
         }
-        Ok(Values {
-            captures: false,
-            ..Values::of(texts)
-        })
+        Ok(no_captures(texts))
     }
 
     /// The date of a field in the zone asked for.

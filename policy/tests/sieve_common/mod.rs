@@ -7,7 +7,7 @@ use std::sync::Arc;
 use grammar::Sources;
 use policy::message::{HeaderView, Message};
 use policy::sieve::{Action, Envelope, Library, Options, Place, Request, SieveOutcome, compile};
-use policy::{Answer, Ask, Effect, Facts, Limits, Machine, Outcome, Read, Step};
+use policy::{Answer, Ask, Effect, Facts, Limits, Machine, Outcome, Read, Step, Trace};
 
 /// 2026-03-15 10:00:00 UTC.
 pub const NOW: i64 = 1_773_568_800;
@@ -186,4 +186,17 @@ pub fn summary(outcome: &SieveOutcome) -> String {
 pub fn header(outcome: &SieveOutcome, name: &str) -> Vec<String> {
     let view = HeaderView::message(&outcome.message, outcome.headers.as_ref());
     view.values(name).iter().map(|v| v.decoded()).collect()
+}
+
+/// The trace of a run.
+pub fn trace(script: &str, message: &str) -> String {
+    let mut sources = Sources::new();
+    let file = sources.add("s", script);
+    let (program, _) = compile(&mut sources, file, &Scripts(&[]), &Options::default()).unwrap();
+    let message = Arc::new(Message::new(message.as_bytes()));
+    let mut machine = Machine::new(Arc::default(), Limits::default());
+    machine.trace = Trace::on(true);
+    machine.start_sieve(Request::new(Arc::new(program), message, Envelope::default()));
+    assert!(matches!(machine.step(&Facts::default()), Step::Done(Ok(_))));
+    policy::trace::render(machine.trace.events(), &sources)
 }
