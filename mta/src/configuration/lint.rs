@@ -16,8 +16,6 @@ const NOT_ASKED: &[Point] = &[
 
 /// Other tables of the product that are known, and not probed in this version.
 const NOT_PROBED: &[&str] = &[
-    "REVERSE",
-    "FORWARD",
     "PERSONAL_NAMES",
     "COMMENT_STRINGS",
     "CHARSET-CONVERSION",

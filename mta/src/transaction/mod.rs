@@ -4,11 +4,12 @@
 //! SMTP session, mail that the server itself creates, and `sluice explain` use the same code.
 //!
 //! The way of a recipient: rewrite the address; ORIG_SEND_ACCESS, ORIG_MAIL_ACCESS; alias expansion, each
-//! result rewritten again; SEND_ACCESS, MAIL_ACCESS for each. Where some results of one RCPT are refused
+//! result rewritten again; FORWARD; SEND_ACCESS, MAIL_ACCESS for each. Where some results of one RCPT are refused
 //! and others are not, those that are not are accepted; where all are, the RCPT is refused.
 
 mod header;
 mod message;
+mod readdress;
 mod recipient;
 
 use std::sync::Arc;
@@ -123,6 +124,9 @@ pub struct Decider {
     pub records: Option<Vec<Record>>,
     /// Debug level that `$U` asked for.
     pub debug: i64,
+    /// For tools: recipients of channels that nothing delivers for here, and where no users are known
+    /// also local ones that are no alias, are taken as they are.
+    pub lenient: bool,
 }
 
 impl Decider {
@@ -139,6 +143,7 @@ impl Decider {
             delay_once: Duration::ZERO,
             records: record.then(Vec::new),
             debug: 0,
+            lenient: false,
         }
     }
 
@@ -501,7 +506,7 @@ impl Decider {
                     format!("{}: {address}", error.text),
                 ))
             }
-            Ok(rewritten) => Ok(rewritten.address),
+            Ok(rewritten) => self.reverse(&rewritten.address, true, false, "").await,
             Err(_) => Err(no_verdict()),
         }
     }
