@@ -57,6 +57,12 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         run: commands::check::run,
     },
     Subcommand {
+        name: "sieve",
+        about: "Check, run, test and format Sieve scripts",
+        define: commands::sieve::define,
+        run: commands::sieve::run,
+    },
+    Subcommand {
         name: "status",
         about: "Counters of the running server",
         define: |command| command,

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod probe;
 pub mod qm;
 pub mod send;
+pub mod sieve;
 pub mod up;
 
 use std::future::Future;
