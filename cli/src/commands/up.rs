@@ -139,11 +139,7 @@ async fn wait() {
 fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure> {
     let configuration = running.server.configuration.load_full();
     let site = &configuration.site;
-    for d in site
-        .diagnostics
-        .iter()
-        .filter(|d| d.severity >= grammar::Severity::Warning)
-    {
+    for d in &site.diagnostics {
         writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
     }
     for file in &configuration.stale {
