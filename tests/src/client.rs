@@ -184,11 +184,21 @@ impl Client {
     #[track_caller]
     pub fn mail(&mut self, from: &str, to: &[&str], message: &str) -> Reply {
         let commands = std::iter::once(format!("MAIL FROM:<{from}>")).chain(to.iter().map(|t| format!("RCPT TO:<{t}>")));
-        for command in commands.chain(std::iter::once("DATA".to_string())) {
+        for command in commands {
             let reply = self.say(&command);
             if reply.code >= 400 {
                 return reply;
             }
+        }
+        self.data(message)
+    }
+
+    /// DATA and a message, dot-stuffed: the reply to DATA where it is negative, or that to the message.
+    #[track_caller]
+    pub fn data(&mut self, message: &str) -> Reply {
+        let reply = self.say("DATA");
+        if reply.code >= 400 {
+            return reply;
         }
         let stuffed = message.replace("\r\n.", "\r\n..");
         self.send(format!("{stuffed}\r\n.\r\n")).expect("the connection takes a message");

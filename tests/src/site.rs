@@ -197,9 +197,12 @@ impl Site {
 
     /// The first line of the log that contains all of `parts`, once it is there.
     pub fn log_line(&self, parts: &[&str]) -> String {
-        crate::until(&format!("a log line with {parts:?} in\n{}", self.log()), || {
-            self.log().lines().find(|l| parts.iter().all(|p| l.contains(p))).map(str::to_string)
-        })
+        let mut log = String::new();
+        let found = crate::wait::poll(crate::PATIENCE, || {
+            log = self.log();
+            log.lines().find(|l| parts.iter().all(|p| l.contains(p))).map(str::to_string)
+        });
+        found.unwrap_or_else(|| panic!("no line with {parts:?} in\n{log}"))
     }
 }
 

@@ -11,13 +11,20 @@ pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// [`until`] with another end.
-pub fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until_within<T>(patience: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    poll(patience, ask).unwrap_or_else(|| panic!("waited {patience:?} in vain for {what}"))
+}
+
+/// Asks until there is an answer or `patience` is at its end.
+pub(crate) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Some(answer);
         }
-        assert!(began.elapsed() < patience, "waited {patience:?} in vain: {what}");
+        if began.elapsed() > patience {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(15));
     }
 }

@@ -70,17 +70,13 @@ fn who_is_refused_for_good_is_reported_to_the_sender() {
     client.mail("", &["nobody1@one.example"], MESSAGE).expect(250);
     client.say("MAIL FROM:<alice@example.com>").expect(250);
     client.say("RCPT TO:<nobody2@one.example> NOTIFY=NEVER").expect(250);
-    client.say("DATA").expect(354);
-    client.send(format!("{MESSAGE}\r\n.\r\n")).expect("the message");
-    client.reply().expect(250);
+    client.data(MESSAGE).expect(250);
     site.log_line(&["tcp_local", " K", "nobody2@one.example", "550 5.1.1 no such user here"]);
     wait_for_empty_queue(&site);
     client.say("MAIL FROM:<alice@example.com> RET=FULL ENVID=mine").expect(250);
     client.say("RCPT TO:<nobody3@one.example> NOTIFY=FAILURE ORCPT=rfc822;other@one.example").expect(250);
     client.say("RCPT TO:<yes@one.example>").expect(250);
-    client.say("DATA").expect(354);
-    client.send(format!("{MESSAGE}\r\n.\r\n")).expect("the message");
-    client.reply().expect(250);
+    client.data(MESSAGE).expect(250);
     let report = site.mail_with("alice", "multipart/report");
     wait_for_empty_queue(&site);
     site.log_line(&["tcp_local", " R", "nobody3@one.example", "550 5.1.1 no such user here"]);
@@ -119,9 +115,7 @@ fn a_next_hop_that_lacks_an_extension_gets_no_broken_mail() {
     client.say("MAIL FROM:<alice@example.com> SMTPUTF8").expect(250);
     client.say("RCPT TO:<x@utf8.example>").expect(250);
     client.say("RCPT TO:<jürgen@utf8.example>").expect(250);
-    client.say("DATA").expect(354);
-    client.send(format!("{utf8}\r\n.\r\n")).expect("the message");
-    client.reply().expect(250);
+    client.data(utf8).expect(250);
     wait_for_empty_queue(&site);
     let report = site.mail_with("alice", "multipart/report");
     assert!(report.contains("5.6.7"), "RFC 6531 3.4 names the status:\n{report}");
@@ -129,9 +123,7 @@ fn a_next_hop_that_lacks_an_extension_gets_no_broken_mail() {
     let eight = "Subject: eight\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ngrüße";
     client.say("MAIL FROM:<bob@example.com> BODY=8BITMIME").expect(250);
     client.say("RCPT TO:<x@eight.example>").expect(250);
-    client.say("DATA").expect(354);
-    client.send(format!("{eight}\r\n.\r\n")).expect("the message");
-    client.reply().expect(250);
+    client.data(eight).expect(250);
     wait_for_empty_queue(&site);
     // RFC 6152 3: converted, or returned; never sent as it is to a host that did not offer it
     let converted = sink.received().iter().any(|m| m.data.is_ascii());
@@ -213,14 +205,14 @@ fn entries_of_a_channel_that_a_reload_removed_find_another() {
     let site = Site::new();
     site.relay_to(sink.port(), "");
     site.append("imta.cnf", "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n");
-    site.replace("imta.cnf", "! Everything else", "extra.example  $U%$H@tcp_extra-daemon\n! Everything else");
+    site.replace("imta.cnf", "! Everything else", "extra.example  $U%$D@tcp_extra-daemon\n! Everything else");
     let server = Server::start(&site);
     let mut client = server.inside();
     client.hello();
     client.mail("alice@example.com", &["x@extra.example"], MESSAGE).expect(250);
     site.log_line(&["tcp_extra", " Q", "x@extra.example"]);
     assert_eq!(site.queue()[0]["channel"], "tcp_extra");
-    site.replace("imta.cnf", "extra.example  $U%$H@tcp_extra-daemon\n", "");
+    site.replace("imta.cnf", "extra.example  $U%$D@tcp_extra-daemon\n", "");
     site.replace("imta.cnf", "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n", "");
     site.imsimta(["reload"]).expect(0);
     wait_for_empty_queue(&site);
