@@ -11,7 +11,7 @@ use policy::program::Program;
 use policy::site::{Texts, load};
 
 /// Messages of one file that are drawn.
-const DRAWN: usize = 2_000;
+const DRAWN: usize = 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Language {
@@ -140,7 +140,7 @@ fn hostile_files_cost_what_their_size_does() {
     let bytes = std::env::var("SLUICE_HOSTILE_BYTES")
         .ok()
         .and_then(|b| b.parse().ok())
-        .unwrap_or(20_000);
+        .unwrap_or(10_000);
     for &(name, language, start, unit) in FILES {
         let text = text(start, unit, bytes);
         let begun = Instant::now();
