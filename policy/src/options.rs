@@ -249,11 +249,14 @@ impl Options {
                     format!("option {name}: recognised, no effect in this version"),
                 ));
             } else {
-                let known: Vec<String> = EFFECTIVE
-                    .iter()
-                    .chain(RECOGNISED)
-                    .map(|n| n.to_string())
-                    .collect();
+                let known: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
+                    true => EFFECTIVE
+                        .iter()
+                        .chain(RECOGNISED)
+                        .map(|n| n.to_string())
+                        .collect(),
+                    false => Vec::new(),
+                };
                 let mut d =
                     Diagnostic::warning("O010", setting.span, format!("unknown option `{}`", setting.name));
                 d = match crate::mapping::nearest(&name, known.iter()) {

@@ -333,7 +333,10 @@ fn read_keywords(
 }
 
 fn unknown(word: &Word, channel: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let names: Vec<String> = KEYWORDS.iter().map(|k| k.name.to_string()).collect();
+    let names: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
+        true => KEYWORDS.iter().map(|k| k.name.to_string()).collect(),
+        false => Vec::new(),
+    };
     let near = crate::mapping::nearest(&word.text, names.iter());
     let mut d = Diagnostic::error(
         "C002",
