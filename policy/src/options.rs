@@ -6,7 +6,7 @@ use grammar::options::{Setting, number};
 use grammar::{Diagnostic, Span};
 
 /// Options that take effect in this version.
-const EFFECTIVE: &[&str] = &[
+pub const EFFECTIVE: &[&str] = &[
     "ACCESS_COUNTS",
     "ACCESS_ERRORS",
     "ACCESS_ORCPT",
@@ -51,7 +51,7 @@ const EFFECTIVE: &[&str] = &[
 ];
 
 /// Options that are known and do nothing in this version, or nothing any more.
-const RECOGNISED: &[&str] = &[
+pub const RECOGNISED: &[&str] = &[
     "ALIAS_DATABASE_URL",
     "ALIAS_ENTRY_CACHE_NEGATIVE",
     "ALIAS_ENTRY_CACHE_SIZE",

@@ -21,7 +21,7 @@ use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
 
-use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts};
+use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, Point, TlsAccess};
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::command::{Mail, Ret};
@@ -314,12 +314,28 @@ impl Decider {
         }
     }
 
-    /// TLS is up: tlsswitchchannel.
-    pub fn tls_started(&mut self, description: String) {
+    /// TLS is up: TLS_ACCESS, then tlsswitchchannel. A text is why TLS counts as failed.
+    pub async fn tls_started(&mut self, description: String) -> Result<(), String> {
         self.facts.tls = Some(description);
+        let facts = self.facts.clone();
+        let point = TlsAccess { session: &facts, subject: "", issuer: "", user: "" };
+        let decision = match self.consult(&point, &ReplyFacts::default()).await {
+            Ok(decision) => decision,
+            Err(_) => Point::TlsAccess.unavailable(),
+        };
+        if !decision.accepted {
+            return Err(decision.text.unwrap_or_else(|| "TLS is refused by policy".into()));
+        }
+        if let Some(channel) = decision.effects.switch_channel.filter(|c| self.site().channel(c).is_some()) {
+            self.switch_to(channel, "TLS_ACCESS");
+        }
+        if decision.effects.no_tls_switch {
+            return Ok(());
+        }
         if let Some(target) = self.channel().and_then(|c| c.settings.tls_switch.clone()) {
             self.switch_to(target, "tlsswitchchannel");
         }
+        Ok(())
     }
 
     /// The client has authenticated: saslswitchchannel.
