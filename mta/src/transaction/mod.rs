@@ -124,9 +124,10 @@ pub struct Decider {
     pub records: Option<Vec<Record>>,
     /// Debug level that `$U` asked for.
     pub debug: i64,
-    /// For tools: recipients of channels that nothing delivers for here, and where no users are known
-    /// also local ones that are no alias, are taken as they are.
+    /// For tools: recipients of channels that nothing delivers for here are taken as they are.
     pub lenient: bool,
+    /// For tools: no users are known, so local recipients that are no alias are taken as they are.
+    pub users_unknown: bool,
 }
 
 impl Decider {
@@ -144,6 +145,7 @@ impl Decider {
             records: record.then(Vec::new),
             debug: 0,
             lenient: false,
+            users_unknown: false,
         }
     }
 
@@ -351,8 +353,15 @@ impl Decider {
         self.note(|| format!("source channel: switched from {from} to {to} by {keyword}"));
     }
 
-    /// What a rewriting needs to know of the source channel.
-    fn request(&self, address: &str, forward: bool) -> Request {
+    /// Rewrites an address, for tools.
+    pub async fn rewrite(&mut self, request: Request) -> Result<Rewritten, NoVerdict> {
+        let rewritten = self.evaluator.rewrite(request).await;
+        self.drain();
+        rewritten
+    }
+
+    /// An envelope address to be rewritten, with what that needs to know of the source channel.
+    pub fn request(&self, address: &str, forward: bool) -> Request {
         let settings = self.channel().map(|c| &c.settings);
         let default = settings.and_then(|s| s.default_host.as_ref());
         let default_host = match default {
