@@ -4,6 +4,8 @@
 //! for questions that change nothing (`sluice explain`). A question that nothing here can answer is
 //! answered "not configured", which fails the entry that asked.
 
+pub mod frame;
+pub mod pipeline;
 pub mod sequence;
 
 use std::collections::HashMap;
