@@ -295,9 +295,9 @@ mod tests {
         assert!(lock(&frame.pending).is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_hung_driver_fails_within_the_limit() {
-        let frame = Frame::new(limits(4));
+        let frame = Frame::new(Limits { timeout: Duration::from_millis(20), ..limits(4) });
         let hung = || std::future::pending::<Result<Reply, Failure>>();
         assert!(matches!(frame.read("a", hung()).await, Answer::Temporary(_)));
         assert!(matches!(frame.effect(std::future::pending()).await, Answer::Temporary(_)));

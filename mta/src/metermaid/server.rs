@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::call::Tables;
 use super::wire::{self, MAX_LINE, Request, Secret};
@@ -51,6 +51,7 @@ pub struct Server {
     secret: Secret,
     started: Instant,
     clients: Arc<Semaphore>,
+    stopping: Notify,
     /// Its counts.
     pub counters: Counters,
 }
@@ -59,15 +60,21 @@ impl Server {
     /// A server over these tables.
     pub fn new(tables: Tables, secret: Secret) -> Arc<Self> {
         let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
-        Arc::new(Server { tables, secret, started: Instant::now(), clients, counters: Counters::default() })
+        Arc::new(Server { tables, secret, started: Instant::now(), clients, stopping: Notify::new(), counters: Counters::default() })
     }
 
-    /// Serves what comes in, until it is dropped or aborted; its connections end with it.
+    /// Ends [`Server::serve`].
+    pub fn stop(&self) {
+        self.stopping.notify_one();
+    }
+
+    /// Serves what comes in, until it is stopped or dropped; its connections end with it.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut clients = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                () = self.stopping.notified() => return,
                 Some(_) = clients.join_next(), if !clients.is_empty() => continue,
             };
             let Ok((stream, _)) = accepted else {
