@@ -257,6 +257,8 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
                 "refused": c.refused.load(Relaxed), "queue_errors": c.queue_errors.load(Relaxed),
                 "queued": server.spool.entries().len(), "jobs": server.scheduler.running(),
                 "log_lines_dropped": server.journal.dropped().lines.load(Relaxed),
+                "callouts": server.drivers.counters(),
+                "metermaid": server.metermaid.as_ref().map(|(engine, _)| &engine.counters),
                 "log_actions_dropped": server.journal.dropped().actions.load(Relaxed),
             });
             Response {

@@ -4,12 +4,14 @@
 //! for questions that change nothing (`sluice explain`). A question that nothing here can answer is
 //! answered "not configured", which fails the entry that asked.
 
+pub mod frame;
+pub mod pipeline;
 pub mod sequence;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use policy::ask::Routine;
@@ -17,12 +19,19 @@ use policy::site::Site;
 use policy::{Answer, Ask, Effect, Read};
 use store::memory::Memory;
 
+use crate::callout::frame::{Frame, Limits, Reply};
 use crate::directory::Directory;
 use crate::metermaid::Outcome;
+use crate::metermaid::client::Client;
 use crate::metermaid::conn_throttle::ConnThrottle;
+use crate::metermaid::settings::{ClientSettings, Settings};
 
 /// Addresses that `conn_throttle.so` remembers; the least recently seen gives way.
 const THROTTLED_ADDRESSES: usize = 100_000;
+
+/// A frame that keeps nothing. Its time is a stop of last resort: drivers have shorter ones of their own, and
+/// it is below the budget of a whole consultation.
+const UNCACHED: Limits = Limits { timeout: Duration::from_secs(18), cached: 0, life: Duration::ZERO };
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -42,6 +51,9 @@ pub enum Callouts {
 pub struct Drivers {
     directory: Arc<ArcSwap<Directory>>,
     throttle: Mutex<ConnThrottle>,
+    metermaid: ArcSwap<Client>,
+    /// Around MeterMaid. Nothing is cached: what another host counts must show at once.
+    metermaid_frame: Arc<Frame>,
     started: Instant,
     /// Sequence files must lie below this folder.
     sequence_folder: PathBuf,
@@ -56,6 +68,8 @@ impl Drivers {
         Drivers {
             directory,
             throttle,
+            metermaid: ArcSwap::from_pointee(Client::new(&Settings::default().client)),
+            metermaid_frame: Frame::new(UNCACHED),
             started: Instant::now(),
             sequence_folder,
             memory: None,
@@ -68,12 +82,36 @@ impl Drivers {
         self
     }
 
+    /// Asks these MeterMaid servers from now on.
+    pub fn set_metermaid(&self, settings: &ClientSettings) {
+        self.metermaid.store(Arc::new(Client::new(settings)));
+    }
+
+    /// Counts of every frame, for `sluice status`.
+    pub fn counters(&self) -> serde_json::Value {
+        serde_json::json!({"metermaid": self.metermaid_frame.counters})
+    }
+
+    async fn read_routine(&self, routine: &Routine) -> Answer {
+        if routine.image != "check_metermaid.so" {
+            return not_configured(routine);
+        }
+        let call = format!("{},{}", routine.routine, routine.argument);
+        let client = self.metermaid.load_full();
+        let key = call.clone();
+        let ask = async move {
+            let answer = client.run(&call).await?;
+            Ok(Reply { answer, life: Duration::ZERO })
+        };
+        self.metermaid_frame.read(&key, ask).await
+    }
+
     /// The directory in force.
     pub fn directory(&self) -> Arc<Directory> {
         self.directory.load_full()
     }
 
-    fn read(&self, read: &Read, site: &Site) -> Answer {
+    async fn read(&self, read: &Read, site: &Site) -> Answer {
         match read {
             Read::General { key } => match site.general.get(&key.to_lowercase()) {
                 Some(value) => Answer::Found(value.clone()),
@@ -99,11 +137,10 @@ impl Drivers {
                 Some(text) => Answer::Found(text.to_string()),
                 None => Answer::NotConfigured(format!("no driver for {url}")),
             },
-            Read::Routine(routine) => not_configured(routine),
-            Read::Mailbox { .. }
-            | Read::SpecialUse { .. }
-            | Read::MailboxId { .. }
-            | Read::Metadata { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
+            Read::Routine(routine) => self.read_routine(routine).await,
+            Read::Mailbox { .. } | Read::SpecialUse { .. } | Read::MailboxId { .. } | Read::Metadata { .. } => {
+                Answer::NotConfigured("mailboxes cannot be asked for".into())
+            }
             Read::ListMember { .. } | Read::ListExists { .. } | Read::ListMembers { .. } => {
                 Answer::NotConfigured("there are no external lists".into())
             }
@@ -172,9 +209,7 @@ impl Callouts {
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             answers.push(match (self, ask) {
-                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => {
-                    drivers.read(read, site)
-                }
+                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => drivers.read(read, site).await,
                 (Callouts::Live(drivers), Ask::Effect(effect)) => drivers.effect(effect).await,
                 (Callouts::ReadOnly(_), Ask::Effect(_)) => {
                     Answer::NotConfigured("not performed: it would change something".into())
