@@ -24,8 +24,11 @@ const TABLES: &str = "metermaid.config.secret=s\nmetermaid.table.rate.quota=2\nm
     metermaid.table.count.value_type=integer\nmetermaid.table.grey.type=greylisting";
 
 async fn serve(listener: TcpListener) -> (Arc<Server>, JoinHandle<()>) {
-    let keys: BTreeMap<String, String> =
-        TABLES.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+    let keys: BTreeMap<String, String> = TABLES
+        .lines()
+        .filter_map(|l| l.split_once('='))
+        .map(|(k, v)| (k.into(), v.into()))
+        .collect();
     let settings = Settings::parse(&keys).unwrap();
     let server = Server::new(settings.make_tables(), Secret::new("s"));
     let task = tokio::spawn(Arc::clone(&server).serve(listener));
@@ -33,9 +36,22 @@ async fn serve(listener: TcpListener) -> (Arc<Server>, JoinHandle<()>) {
 }
 
 fn client(address: SocketAddr, secret: &str, wait: Duration, rest: Duration) -> ClientSettings {
-    let remote = Remote { host: address.ip().to_string(), port: address.port(), secret: Secret::new(secret) };
-    let times = Times { connect: wait, read: wait, rest };
-    ClientSettings { server: Some(remote), tables: BTreeMap::new(), connections: 3, times }
+    let remote = Remote {
+        host: address.ip().to_string(),
+        port: address.port(),
+        secret: Secret::new(secret),
+    };
+    let times = Times {
+        connect: wait,
+        read: wait,
+        rest,
+    };
+    ClientSettings {
+        server: Some(remote),
+        tables: BTreeMap::new(),
+        connections: 3,
+        times,
+    }
 }
 
 struct Asker {
@@ -49,9 +65,16 @@ impl Asker {
         let directory = Arc::new(ArcSwap::from_pointee(Directory::new().unwrap()));
         let drivers = Arc::new(Drivers::new(directory, "/nowhere".into()));
         drivers.set_metermaid(settings);
-        let texts = Texts { imta: Some(("imta.cnf".into(), "\nl\nhost.test\n".into())), ..Texts::default() };
+        let texts = Texts {
+            imta: Some(("imta.cnf".into(), "\nl\nhost.test\n".into())),
+            ..Texts::default()
+        };
         let site = policy::site::load(&texts, &|_: &str| Err(String::new())).unwrap();
-        Asker { callouts: Callouts::Live(Arc::clone(&drivers)), drivers, site }
+        Asker {
+            callouts: Callouts::Live(Arc::clone(&drivers)),
+            drivers,
+            site,
+        }
     }
 
     async fn ask(&self, routine: &str, argument: &str) -> Answer {
@@ -91,7 +114,11 @@ async fn routines_and_bad_keys() {
         ("greylisting", "grey,1.2.3.4|a@b|c@d".into(), Some(yes.clone())),
         ("fetch", "texts,k".into(), Some(Answer::NotFound)),
         ("store", "texts,k,a, b\r\nQUIT %".into(), Some(yes.clone())),
-        ("fetch", "texts,k".into(), Some(Answer::Found("a, b\r\nQUIT %".into()))),
+        (
+            "fetch",
+            "texts,k".into(),
+            Some(Answer::Found("a, b\r\nQUIT %".into())),
+        ),
         ("remove", "texts,k".into(), Some(yes.clone())),
         ("remove", "texts,k".into(), Some(yes.clone())),
         ("fetch", "texts,k".into(), Some(Answer::NotFound)),
@@ -100,7 +127,11 @@ async fn routines_and_bad_keys() {
         ("adjust_and_test", "count,k,+4,>5".into(), Some(Answer::NotFound)),
         ("test", "count,k,=1".into(), Some(yes.clone())),
         // keys that would end a line, and octets of every kind, are only keys
-        ("throttle", "rate,x\r\nQUIT\r\n\u{0}\u{1b}\u{fffd}".into(), Some(Answer::NotFound)),
+        (
+            "throttle",
+            "rate,x\r\nQUIT\r\n\u{0}\u{1b}\u{fffd}".into(),
+            Some(Answer::NotFound),
+        ),
         ("throttle", format!("rate,{}", "k".repeat(256)), None),
         ("store", format!("texts,k,{}", "v".repeat(100_000)), None),
         ("throttle", "nowhere,a".into(), None),
@@ -122,18 +153,34 @@ async fn routines_and_bad_keys() {
 #[tokio::test]
 async fn many_sessions_share_a_few_connections_and_no_hit_is_lost() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let asker = Arc::new(Asker::new(&client(listener.local_addr().unwrap(), "s", LONG, LONG)));
+    let asker = Arc::new(Asker::new(&client(
+        listener.local_addr().unwrap(),
+        "s",
+        LONG,
+        LONG,
+    )));
     let (server, _task) = serve(listener).await;
     let mut tasks = Vec::new();
     for _ in 0..2000 {
         let asker = Arc::clone(&asker);
-        tasks.push(tokio::spawn(async move { asker.ask("adjust", "count,k,1").await }));
+        tasks.push(tokio::spawn(
+            async move { asker.ask("adjust", "count,k,1").await },
+        ));
     }
     for task in tasks {
         assert_eq!(task.await.unwrap(), Answer::Found(String::new()));
     }
-    assert_eq!(asker.ask("test", "count,k,=2000").await, Answer::Found(String::new()));
-    assert!(server.counters.connections.load(std::sync::atomic::Ordering::Relaxed) <= 3);
+    assert_eq!(
+        asker.ask("test", "count,k,=2000").await,
+        Answer::Found(String::new())
+    );
+    assert!(
+        server
+            .counters
+            .connections
+            .load(std::sync::atomic::Ordering::Relaxed)
+            <= 3
+    );
 }
 
 #[tokio::test]
@@ -141,39 +188,75 @@ async fn a_wrong_secret_is_refused_and_the_server_is_left_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let asker = Asker::new(&client(listener.local_addr().unwrap(), "wrong", LONG, LONG));
     let (server, _task) = serve(listener).await;
-    let Answer::Temporary(why) = asker.ask("throttle", "rate,a").await else { panic!() };
-    assert!(why.contains("does not take the secret") && !why.contains("wrong"), "{why}");
+    let Answer::Temporary(why) = asker.ask("throttle", "rate,a").await else {
+        panic!()
+    };
+    assert!(
+        why.contains("does not take the secret") && !why.contains("wrong"),
+        "{why}"
+    );
     for _ in 0..10 {
-        assert!(matches!(asker.ask("throttle", "rate,a").await, Answer::Temporary(_)));
+        assert!(matches!(
+            asker.ask("throttle", "rate,a").await,
+            Answer::Temporary(_)
+        ));
     }
     assert_eq!(asker.count("breaker_open"), 10);
-    assert_eq!(server.counters.connections.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(
+        server
+            .counters
+            .connections
+            .load(std::sync::atomic::Ordering::Relaxed),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_hung_server_fails_in_time() {
     // it listens and never greets
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let asker = Asker::new(&client(listener.local_addr().unwrap(), "s", Duration::from_millis(20), LONG));
-    assert!(matches!(asker.ask("throttle", "rate,a").await, Answer::Temporary(_)));
+    let asker = Asker::new(&client(
+        listener.local_addr().unwrap(),
+        "s",
+        Duration::from_millis(20),
+        LONG,
+    ));
+    assert!(matches!(
+        asker.ask("throttle", "rate,a").await,
+        Answer::Temporary(_)
+    ));
     assert_eq!(asker.count("timed_out"), 1);
-    assert!(matches!(asker.ask("throttle", "rate,a").await, Answer::Temporary(_)));
+    assert!(matches!(
+        asker.ask("throttle", "rate,a").await,
+        Answer::Temporary(_)
+    ));
     assert_eq!(asker.count("breaker_open"), 1);
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_in_mid_stream_fails_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let asker = Asker::new(&client(listener.local_addr().unwrap(), "s", Duration::from_millis(100), LONG));
+    let asker = Asker::new(&client(
+        listener.local_addr().unwrap(),
+        "s",
+        Duration::from_millis(100),
+        LONG,
+    ));
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(format!("MM1 {}\r\n", "0".repeat(32)).as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("MM1 {}\r\n", "0".repeat(32)).as_bytes())
+            .await
+            .unwrap();
         let mut octets = [0; 512];
         let _ = stream.read(&mut octets).await;
         stream.write_all(b"+ ok\r\n").await.unwrap();
         while matches!(stream.read(&mut octets).await, Ok(1..)) {}
     });
-    assert!(matches!(asker.ask("throttle", "rate,a").await, Answer::Temporary(_)));
+    assert!(matches!(
+        asker.ask("throttle", "rate,a").await,
+        Answer::Temporary(_)
+    ));
     assert_eq!(asker.count("timed_out"), 1);
     assert!(matches!(asker.ask("query", "rate,a").await, Answer::Temporary(_)));
     assert_eq!(asker.count("breaker_open"), 1);
@@ -189,7 +272,10 @@ async fn a_restarted_server_is_found_again() {
     assert_eq!(asker.ask("store", "texts,k,v").await, yes);
     server.stop();
     task.await.unwrap();
-    assert!(matches!(asker.ask("fetch", "texts,k").await, Answer::Temporary(_)), "nobody is there");
+    assert!(
+        matches!(asker.ask("fetch", "texts,k").await, Answer::Temporary(_)),
+        "nobody is there"
+    );
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();

@@ -145,7 +145,10 @@ impl Frame {
                 let frame = Arc::clone(self);
                 tokio::spawn(async move {
                     // whatever becomes of the driver, the question does not stay under way
-                    let _gone = Gone { frame: &frame, id: &id };
+                    let _gone = Gone {
+                        frame: &frame,
+                        id: &id,
+                    };
                     let answer = frame.limited(ask).await;
                     let answer = match answer {
                         Ok(reply) => {
@@ -177,7 +180,9 @@ impl Frame {
     }
 
     async fn limited<T>(&self, ask: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::time::timeout(self.limits.timeout, ask).await.unwrap_or(Err(Failure::Timeout))
+        tokio::time::timeout(self.limits.timeout, ask)
+            .await
+            .unwrap_or(Err(Failure::Timeout))
     }
 
     fn counted(&self, answer: Result<Answer, Failure>) -> Answer {
@@ -239,11 +244,18 @@ mod tests {
     use super::*;
 
     fn limits(cached: usize) -> Limits {
-        Limits { timeout: Duration::from_secs(5), cached, life: Duration::from_secs(60) }
+        Limits {
+            timeout: Duration::from_secs(5),
+            cached,
+            life: Duration::from_secs(60),
+        }
     }
 
     fn found(text: &str) -> Result<Reply, Failure> {
-        Ok(Reply { answer: Answer::Found(text.into()), life: Duration::from_secs(60) })
+        Ok(Reply {
+            answer: Answer::Found(text.into()),
+            life: Duration::from_secs(60),
+        })
     }
 
     #[tokio::test]
@@ -259,7 +271,10 @@ mod tests {
         }
         let none = Frame::new(limits(0));
         none.read("a", async { found("1") }).await;
-        assert_eq!(none.read("a", async { found("2") }).await, Answer::Found("2".into()));
+        assert_eq!(
+            none.read("a", async { found("2") }).await,
+            Answer::Found("2".into())
+        );
     }
 
     #[tokio::test]
@@ -280,11 +295,19 @@ mod tests {
             reads.push(Box::pin(frame.read("k", ask())));
         }
         for read in &mut reads {
-            assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(read.as_mut().poll(cx))).await.is_pending());
+            assert!(
+                std::future::poll_fn(|cx| std::task::Poll::Ready(read.as_mut().poll(cx)))
+                    .await
+                    .is_pending()
+            );
         }
         frame.effect(async { Ok(Answer::Found(String::new())) }).await;
         let mut late = Box::pin(frame.read("k", ask()));
-        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx))).await.is_pending());
+        assert!(
+            std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx)))
+                .await
+                .is_pending()
+        );
         go.send_replace(true);
         for read in reads {
             assert_eq!(read.await, Answer::Found("x".into()));
@@ -297,11 +320,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_hung_driver_fails_within_the_limit() {
-        let frame = Frame::new(Limits { timeout: Duration::from_millis(20), ..limits(4) });
+        let frame = Frame::new(Limits {
+            timeout: Duration::from_millis(20),
+            ..limits(4)
+        });
         let hung = || std::future::pending::<Result<Reply, Failure>>();
         assert!(matches!(frame.read("a", hung()).await, Answer::Temporary(_)));
-        assert!(matches!(frame.effect(std::future::pending()).await, Answer::Temporary(_)));
+        assert!(matches!(
+            frame.effect(std::future::pending()).await,
+            Answer::Temporary(_)
+        ));
         assert_eq!(frame.counters.timed_out.load(Ordering::Relaxed), 2);
-        assert_eq!(frame.read("a", async { found("1") }).await, Answer::Found("1".into()), "a failure is not kept");
+        assert_eq!(
+            frame.read("a", async { found("1") }).await,
+            Answer::Found("1".into()),
+            "a failure is not kept"
+        );
     }
 }

@@ -172,6 +172,11 @@ impl Drivers {
                     Outcome::Error(why) => Answer::NotConfigured(why),
                 }
             }
+            Effect::Routine(routine) if routine.image == "check_metermaid.so" => {
+                let call = format!("{},{}", routine.routine, routine.argument);
+                let client = self.metermaid.load_full();
+                self.metermaid_frame.effect(client.run(&call)).await
+            }
             Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
                 // IMTA_TABLE: is the folder of the configuration, which is this one

@@ -65,7 +65,9 @@ pub struct Pool<P> {
 
 impl<P> std::fmt::Debug for Pool<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +142,9 @@ impl<P: Protocol> Pool<P> {
     async fn connection(&self) -> Result<mpsc::Sender<Request>, Failure> {
         let count = self.slots.len();
         let index = self.next.fetch_add(1, Ordering::Relaxed) % count;
-        let Some(slot) = self.slots.get(index) else { return Err(self.lost()) };
+        let Some(slot) = self.slots.get(index) else {
+            return Err(self.lost());
+        };
         let mut slot = slot.lock().await;
         let live = slot.as_ref().filter(|sender| !sender.is_closed());
         let resting = !self.admit();
@@ -154,19 +158,29 @@ impl<P: Protocol> Pool<P> {
             Ok(stream) => {
                 *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 let (sender, requests) = mpsc::channel(256);
-                tokio::spawn(drive(stream, requests, Arc::clone(&self.protocol), self.times.read));
+                tokio::spawn(drive(
+                    stream,
+                    requests,
+                    Arc::clone(&self.protocol),
+                    self.times.read,
+                ));
                 *slot = Some(sender.clone());
                 Ok(sender)
             }
             Err(why) => {
                 self.rest();
-                Err(Failure::Unavailable(format!("{} cannot be used: {why}", self.address)))
+                Err(Failure::Unavailable(format!(
+                    "{} cannot be used: {why}",
+                    self.address
+                )))
             }
         }
     }
 
     async fn open(&self) -> Result<TcpStream, String> {
-        let mut stream = TcpStream::connect(&self.address).await.map_err(|e| e.to_string())?;
+        let mut stream = TcpStream::connect(&self.address)
+            .await
+            .map_err(|e| e.to_string())?;
         let _ = stream.set_nodelay(true);
         self.protocol.greet(&mut stream).await?;
         Ok(stream)
@@ -174,7 +188,12 @@ impl<P: Protocol> Pool<P> {
 }
 
 /// One connection, to its end.
-async fn drive<P: Protocol>(mut stream: TcpStream, mut requests: mpsc::Receiver<Request>, protocol: Arc<P>, read: Duration) {
+async fn drive<P: Protocol>(
+    mut stream: TcpStream,
+    mut requests: mpsc::Receiver<Request>,
+    protocol: Arc<P>,
+    read: Duration,
+) {
     let (mut input, mut output) = stream.split();
     let mut waiting: VecDeque<oneshot::Sender<Vec<u8>>> = VecDeque::new();
     let mut batch = Vec::new();

@@ -37,18 +37,31 @@ impl Protocol for MeterMaid {
     async fn greet(&self, stream: &mut TcpStream) -> Result<(), String> {
         let mut lines = Lines::default();
         let closed = || "it closed the connection".to_string();
-        let line = lines.next(stream).await.map_err(|e| e.to_string())?.ok_or_else(closed)?;
+        let line = lines
+            .next(stream)
+            .await
+            .map_err(|e| e.to_string())?
+            .ok_or_else(closed)?;
         let greeting = String::from_utf8_lossy(&line);
         let nonce = greeting
             .strip_prefix("MM1 ")
             .filter(|nonce| nonce.len() == 32 && nonce.bytes().all(|o| o.is_ascii_hexdigit()))
             .ok_or("it does not greet as MeterMaid does; is the port right?")?;
         let code = format!("AUTH {}\r\n", self.secret.code(nonce));
-        stream.write_all(code.as_bytes()).await.map_err(|e| e.to_string())?;
-        let line = lines.next(stream).await.map_err(|e| e.to_string())?.ok_or_else(closed)?;
+        stream
+            .write_all(code.as_bytes())
+            .await
+            .map_err(|e| e.to_string())?;
+        let line = lines
+            .next(stream)
+            .await
+            .map_err(|e| e.to_string())?
+            .ok_or_else(closed)?;
         match Reply::parse(&line) {
             Ok(Reply::Yes(_)) => Ok(()),
-            _ => Err("it does not take the secret; metermaid.config.secret must be the same on both sides".into()),
+            _ => Err(
+                "it does not take the secret; metermaid.config.secret must be the same on both sides".into(),
+            ),
         }
     }
 }
@@ -64,12 +77,18 @@ impl Client {
     /// A client; nothing is connected yet.
     pub fn new(settings: &ClientSettings) -> Self {
         let pool = |remote: &Remote| {
-            let protocol = MeterMaid { secret: remote.secret.clone() };
+            let protocol = MeterMaid {
+                secret: remote.secret.clone(),
+            };
             Pool::new(remote.address(), settings.connections, settings.times, protocol)
         };
         Client {
             site: settings.server.as_ref().map(pool),
-            remote: settings.tables.iter().map(|(table, remote)| (table.clone(), pool(remote))).collect(),
+            remote: settings
+                .tables
+                .iter()
+                .map(|(table, remote)| (table.clone(), pool(remote)))
+                .collect(),
         }
     }
 
@@ -82,14 +101,18 @@ impl Client {
         let line = encode_call(&call).map_err(|e| Failure::NotConfigured(e.to_string()))?;
         let pool = self.remote.get(call.table).or(self.site.as_ref());
         let pool = pool.ok_or_else(|| {
-            Failure::NotConfigured("metermaid.config.serverhost and metermaid.config.secret are not set".into())
+            Failure::NotConfigured(
+                "metermaid.config.serverhost and metermaid.config.secret are not set".into(),
+            )
         })?;
         let reply = pool.call(line).await?;
         match Reply::parse(&reply) {
             Ok(Reply::Yes(value)) => {
                 // a mapping sees a result text from `fetch` alone
                 let fetched = matches!(call.routine, super::call::Routine::Fetch);
-                Ok(policy::Answer::Found(value.filter(|_| fetched).unwrap_or_default()))
+                Ok(policy::Answer::Found(
+                    value.filter(|_| fetched).unwrap_or_default(),
+                ))
             }
             Ok(Reply::No(_)) => Ok(policy::Answer::NotFound),
             Ok(Reply::Error(why)) => Err(Failure::Unavailable(format!("{} says: {why}", pool.address()))),

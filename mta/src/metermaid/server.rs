@@ -60,7 +60,14 @@ impl Server {
     /// A server over these tables.
     pub fn new(tables: Tables, secret: Secret) -> Arc<Self> {
         let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
-        Arc::new(Server { tables, secret, started: Instant::now(), clients, stopping: Notify::new(), counters: Counters::default() })
+        Arc::new(Server {
+            tables,
+            secret,
+            started: Instant::now(),
+            clients,
+            stopping: Notify::new(),
+            counters: Counters::default(),
+        })
     }
 
     /// Ends [`Server::serve`].
@@ -140,7 +147,10 @@ impl Server {
             }
             Ok(Request::Auth(_)) => "already authenticated".to_string(),
             Ok(Request::Call(operation, fields)) => match wire::call(operation, fields) {
-                Ok(call) => match self.tables.answer(&call, self.started.elapsed().as_millis() as u64) {
+                Ok(call) => match self
+                    .tables
+                    .answer(&call, self.started.elapsed().as_millis() as u64)
+                {
                     Ok(answer) => {
                         wire::encode_answer(&answer, replies);
                         return false;
@@ -193,7 +203,8 @@ impl Lines {
             if count == 0 {
                 return Ok(None);
             }
-            self.octets.extend_from_slice(chunk.get(..count).unwrap_or_default());
+            self.octets
+                .extend_from_slice(chunk.get(..count).unwrap_or_default());
         }
     }
 }

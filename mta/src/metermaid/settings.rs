@@ -110,23 +110,40 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        let times = Times { connect: seconds(5), read: seconds(10), rest: seconds(15) };
+        let times = Times {
+            connect: seconds(5),
+            read: seconds(10),
+            rest: seconds(15),
+        };
         Settings {
             enabled: false,
             server: None,
             tables: BTreeMap::new(),
-            client: ClientSettings { server: None, tables: BTreeMap::new(), connections: 3, times },
+            client: ClientSettings {
+                server: None,
+                tables: BTreeMap::new(),
+                connections: 3,
+                times,
+            },
             warnings: Vec::new(),
         }
     }
 }
 
 fn bad(key: &str, value: &str, wanted: &'static str) -> SettingsError {
-    SettingsError::Value { key: key.to_string(), value: value.to_string(), wanted }
+    SettingsError::Value {
+        key: key.to_string(),
+        value: value.to_string(),
+        wanted,
+    }
 }
 
 fn number(key: &str, value: &str, least: u64, most: u64, wanted: &'static str) -> Result<u64, SettingsError> {
-    value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| bad(key, value, wanted))
+    value
+        .parse()
+        .ok()
+        .filter(|n| (least..=most).contains(n))
+        .ok_or_else(|| bad(key, value, wanted))
 }
 
 fn port(key: &str, value: &str) -> Result<u16, SettingsError> {
@@ -148,7 +165,8 @@ fn flag(key: &str, value: &str) -> Result<bool, SettingsError> {
 /// Splits `prefix` off a key without regard to case.
 fn after<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
     let head = key.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then(|| key.get(prefix.len()..))?
+    head.eq_ignore_ascii_case(prefix)
+        .then(|| key.get(prefix.len()..))?
 }
 
 impl Settings {
@@ -163,12 +181,19 @@ impl Settings {
         let mut tables: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
         let mut remotes: BTreeMap<String, BTreeMap<String, &str>> = BTreeMap::new();
         for (key, value) in keys {
-            if let Some((name, option)) = after(key, "metermaid.table.").and_then(|rest| rest.rsplit_once('.')) {
+            if let Some((name, option)) =
+                after(key, "metermaid.table.").and_then(|rest| rest.rsplit_once('.'))
+            {
                 tables.entry(name.to_string()).or_default().push((option, value));
                 continue;
             }
-            if let Some((name, option)) = after(key, "metermaid.remote_table.").and_then(|r| r.rsplit_once('.')) {
-                remotes.entry(name.to_string()).or_default().insert(option.to_ascii_lowercase(), value);
+            if let Some((name, option)) =
+                after(key, "metermaid.remote_table.").and_then(|r| r.rsplit_once('.'))
+            {
+                remotes
+                    .entry(name.to_string())
+                    .or_default()
+                    .insert(option.to_ascii_lowercase(), value);
                 continue;
             }
             let times = &mut settings.client.times;
@@ -185,35 +210,56 @@ impl Settings {
                 "metermaid.mtaclient.connectwait" => times.connect = seconds(key, value)?,
                 "metermaid.mtaclient.readwait" => times.read = seconds(key, value)?,
                 "metermaid.mtaclient.maxconns" => {
-                    settings.client.connections = number(key, value, 1, 64, "a number from 1 to 64")? as usize;
+                    settings.client.connections =
+                        number(key, value, 1, 64, "a number from 1 to 64")? as usize;
                 }
                 "metermaid.config.maxthreads" | "metermaid.mtaclient.debug" => {
-                    settings.warnings.push(format!("{key} has no effect: every connection is a task of its own"));
+                    settings.warnings.push(format!(
+                        "{key} has no effect: every connection is a task of its own"
+                    ));
                 }
                 other if other.starts_with("metermaid.") || other.starts_with("local.metermaid.") => {
-                    settings.warnings.push(format!("{key} is not known and does nothing"));
+                    settings
+                        .warnings
+                        .push(format!("{key} is not known and does nothing"));
                 }
                 _ => {}
             }
         }
         for (name, options) in tables {
-            let parsed = TableOptions::parse(options)
-                .map_err(|error| SettingsError::Table { table: name.clone(), error })?;
+            let parsed = TableOptions::parse(options).map_err(|error| SettingsError::Table {
+                table: name.clone(),
+                error,
+            })?;
             for option in &parsed.ignored {
-                settings.warnings.push(format!("{option} has no effect on MeterMaid table {name}"));
+                settings
+                    .warnings
+                    .push(format!("{option} has no effect on MeterMaid table {name}"));
             }
             settings.tables.insert(name, parsed);
         }
         for (name, options) in remotes {
             let key = |option: &str| format!("metermaid.remote_table.{name}.{option}");
             let own = options.get("secret").map(|text| Secret::new(*text));
-            for option in options.keys().filter(|o| !matches!(o.as_str(), "serverhost" | "port" | "secret")) {
-                settings.warnings.push(format!("{} is not known and does nothing", key(option)));
+            for option in options
+                .keys()
+                .filter(|o| !matches!(o.as_str(), "serverhost" | "port" | "secret"))
+            {
+                settings
+                    .warnings
+                    .push(format!("{} is not known and does nothing", key(option)));
             }
             let remote = Remote {
-                host: options.get("serverhost").ok_or_else(|| SettingsError::NoHost(name.clone()))?.to_string(),
-                port: options.get("port").map_or(Ok(port_of), |value| port(&key("port"), value))?,
-                secret: own.or(secret.clone()).ok_or(SettingsError::NoSecret("metermaid.config.secret"))?,
+                host: options
+                    .get("serverhost")
+                    .ok_or_else(|| SettingsError::NoHost(name.clone()))?
+                    .to_string(),
+                port: options
+                    .get("port")
+                    .map_or(Ok(port_of), |value| port(&key("port"), value))?,
+                secret: own
+                    .or(secret.clone())
+                    .ok_or(SettingsError::NoSecret("metermaid.config.secret"))?,
             };
             settings.client.tables.insert(name, remote);
         }
@@ -224,8 +270,16 @@ impl Settings {
                 false => Ok(settings),
             };
         };
-        settings.client.server = host.map(|host| Remote { host, port: port_of, secret: secret.clone() });
-        settings.server = Some(ServerSettings { listen, port: port_of, secret });
+        settings.client.server = host.map(|host| Remote {
+            host,
+            port: port_of,
+            secret: secret.clone(),
+        });
+        settings.server = Some(ServerSettings {
+            listen,
+            port: port_of,
+            secret,
+        });
         Ok(settings)
     }
 
@@ -244,7 +298,10 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> BTreeMap<String, String> {
-        text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+        text.lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect()
     }
 
     #[test]
@@ -268,13 +325,22 @@ mod tests {
     fn mistakes_are_errors() {
         let cases = [
             ("local.metermaid.enable=1", "metermaid.config.secret is not set"),
-            ("metermaid.config.serverhost=h", "metermaid.config.secret is not set"),
+            (
+                "metermaid.config.serverhost=h",
+                "metermaid.config.secret is not set",
+            ),
             ("metermaid.config.port=70000", "a port from 0 to 65535"),
             ("metermaid.config.listenaddr=here", "an IP address"),
             ("local.metermaid.enable=maybe", "1 or 0"),
             ("metermaid.mtaclient.readwait=0", "seconds from 1 to 3600"),
-            ("metermaid.table.t.quota=x", "MeterMaid table t: table option `quota`"),
-            ("metermaid.remote_table.t.port=5", "metermaid.remote_table.t.serverhost is not set"),
+            (
+                "metermaid.table.t.quota=x",
+                "MeterMaid table t: table option `quota`",
+            ),
+            (
+                "metermaid.remote_table.t.port=5",
+                "metermaid.remote_table.t.serverhost is not set",
+            ),
         ];
         for (text, expected) in cases {
             let error = Settings::parse(&keys(text)).unwrap_err().to_string();

@@ -79,7 +79,11 @@ pub fn decode(field: &[u8]) -> Result<String, WireError> {
             text.push(octet);
             continue;
         }
-        let mut digit = || rest.next().and_then(|d| char::from(d).to_digit(16)).ok_or(WireError::Escape);
+        let mut digit = || {
+            rest.next()
+                .and_then(|d| char::from(d).to_digit(16))
+                .ok_or(WireError::Escape)
+        };
         let (high, low) = (digit()?, digit()?);
         text.push((high * 16 + low) as u8);
     }
@@ -110,7 +114,10 @@ impl Request {
         }
         let mut parts = line.split(|octet| *octet == b' ');
         let operation = decode(parts.next().unwrap_or_default())?.to_ascii_uppercase();
-        let fields = parts.take(MAX_FIELDS).map(decode).collect::<Result<Vec<_>, _>>()?;
+        let fields = parts
+            .take(MAX_FIELDS)
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
         match (operation.as_str(), fields.as_slice()) {
             ("AUTH", [code]) => Ok(Request::Auth(code.clone())),
             ("NOOP", []) => Ok(Request::Noop),
@@ -127,7 +134,9 @@ impl Request {
 /// [`WireError`]: no such operation, wrong number of fields, bad numbers.
 pub fn call<'a>(operation: &str, fields: &'a [String]) -> Result<Call<'a>, WireError> {
     let wrong = || WireError::Fields(operation.to_string());
-    let [table, key, arguments @ ..] = fields else { return Err(wrong()) };
+    let [table, key, arguments @ ..] = fields else {
+        return Err(wrong());
+    };
     let routine = match (operation, arguments) {
         ("THROTTLE", []) => Routine::Throttle,
         ("QUERY", []) => Routine::Query,
@@ -165,7 +174,10 @@ pub fn encode_call(call: &Call<'_>) -> Result<Vec<u8>, WireError> {
         Routine::AdjustAndTest(by, test) => ("ADJUST_AND_TEST", vec![by.to_string(), test.to_string()]),
     };
     let mut line = operation.as_bytes().to_vec();
-    for field in [call.table, call.key].into_iter().chain(arguments.iter().map(String::as_str)) {
+    for field in [call.table, call.key]
+        .into_iter()
+        .chain(arguments.iter().map(String::as_str))
+    {
         line.push(b' ');
         encode(field, &mut line);
         if line.len() > MAX_LINE - 2 {
@@ -257,7 +269,11 @@ impl Secret {
     /// Whether a code is that of the nonce; takes the same time for every wrong code.
     pub fn verify(&self, nonce: &str, code: &str) -> bool {
         let digits: Option<Vec<u32>> = code.chars().map(|c| c.to_digit(16)).collect();
-        let octets: Vec<u8> = digits.unwrap_or_default().chunks(2).map(|d| d.iter().fold(0, |n, d| n * 16 + *d as u8)).collect();
+        let octets: Vec<u8> = digits
+            .unwrap_or_default()
+            .chunks(2)
+            .map(|d| d.iter().fold(0, |n, d| n * 16 + *d as u8))
+            .collect();
         hmac::verify(&self.key(), nonce.as_bytes(), &octets).is_ok()
     }
 }
@@ -287,8 +303,14 @@ mod tests {
         for text in calls {
             let expected = Call::parse(text).unwrap();
             let line = encode_call(&expected).unwrap();
-            assert_eq!(line.iter().filter(|o| matches!(o, b'\n' | b'\r')).count(), 2, "{text:?}");
-            let Request::Call(operation, fields) = Request::parse(line.trim_ascii_end()).unwrap() else { panic!() };
+            assert_eq!(
+                line.iter().filter(|o| matches!(o, b'\n' | b'\r')).count(),
+                2,
+                "{text:?}"
+            );
+            let Request::Call(operation, fields) = Request::parse(line.trim_ascii_end()).unwrap() else {
+                panic!()
+            };
             assert_eq!(call(&operation, &fields).unwrap(), expected, "{text:?}");
         }
     }
@@ -296,7 +318,11 @@ mod tests {
     #[test]
     fn bad_lines_are_refused() {
         let fits = "k".repeat(2800);
-        let long = Call { table: "T", key: &" ".repeat(2800), routine: Routine::Fetch };
+        let long = Call {
+            table: "T",
+            key: &" ".repeat(2800),
+            routine: Routine::Fetch,
+        };
         assert!(encode_call(&Call { key: &fits, ..long }).is_ok());
         assert_eq!(encode_call(&long), Err(WireError::TooLong));
         let cases: [(&[u8], WireError); 4] = [
@@ -308,9 +334,19 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(Request::parse(line), Err(expected), "{}", line.escape_ascii());
         }
-        let calls = [("FETCH", 1), ("FETCH", 3), ("STORE", 2), ("ADJUST_AND_TEST", 3), ("DROP", 2), ("TEST", 3)];
+        let calls = [
+            ("FETCH", 1),
+            ("FETCH", 3),
+            ("STORE", 2),
+            ("ADJUST_AND_TEST", 3),
+            ("DROP", 2),
+            ("TEST", 3),
+        ];
         for (operation, count) in calls {
-            assert!(call(operation, &vec!["x".to_string(); count]).is_err(), "{operation} {count}");
+            assert!(
+                call(operation, &vec!["x".to_string(); count]).is_err(),
+                "{operation} {count}"
+            );
         }
     }
 
@@ -324,18 +360,36 @@ mod tests {
             state ^= state << 17;
             state
         };
-        let pieces: [&[u8]; 12] =
-            [b"THROTTLE", b" ", b"%", b"%4", b"%41", b"+", b"-", b"!", b"\xff", b"\r\n", b"ADJUST", b">=5"];
+        let pieces: [&[u8]; 12] = [
+            b"THROTTLE",
+            b" ",
+            b"%",
+            b"%4",
+            b"%41",
+            b"+",
+            b"-",
+            b"!",
+            b"\xff",
+            b"\r\n",
+            b"ADJUST",
+            b">=5",
+        ];
         for _ in 0..20_000 {
             let count = next() % 9;
-            let line: Vec<u8> =
-                (0..count).flat_map(|_| pieces[(next() % 12) as usize].iter().copied()).collect();
+            let line: Vec<u8> = (0..count)
+                .flat_map(|_| pieces[(next() % 12) as usize].iter().copied())
+                .collect();
             if let Ok(Request::Call(operation, fields)) = Request::parse(&line)
                 && let Ok(parsed) = call(&operation, &fields)
             {
                 let again = encode_call(&parsed).unwrap();
                 let again = Request::parse(again.trim_ascii_end()).unwrap();
-                assert_eq!(again, Request::Call(operation, fields.clone()), "{}", line.escape_ascii());
+                assert_eq!(
+                    again,
+                    Request::Call(operation, fields.clone()),
+                    "{}",
+                    line.escape_ascii()
+                );
             }
             let _ = Reply::parse(&line);
         }
