@@ -12,6 +12,7 @@
 pub mod check;
 pub mod evaluate;
 pub mod run;
+mod suite;
 pub mod svtest;
 pub mod test;
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grammar::sieve::{Argument, Block, Command, Test, Tests, Text};
+use grammar::sieve::{Argument, Block, Command, Test, Tests};
 use grammar::{FileId, Sources, Span};
 use policy::Facts;
 use policy::message::edit::render;
@@ -23,6 +23,7 @@ use policy::sieve::{
 use super::Folders;
 use super::evaluate::{World, drive};
 use super::run::{envelope, line};
+use super::suite::{MARK, Scan, asks, closing, ours, quoted, strip_requires};
 
 /// What came of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +52,6 @@ enum Leave {
     /// `test_fail`, or an error.
     Fail(String),
 }
-
-const SUITE: &str = "vnd.dovecot.testsuite";
-const MARK: &str = "svtest:";
 
 /// Runs a file; `name` is its path, beside which scripts are looked for.
 pub fn run(name: &str, text: &str) -> Report {
@@ -131,130 +129,6 @@ pub fn run(name: &str, text: &str) -> Report {
         Err(Leave::Fail(why)) => runner.report.broken = Some(format!("{name}: {why}")),
     }
     runner.report
-}
-
-fn is_suite(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name == "test" || name.starts_with("test_")
-}
-
-/// Whether a test asks the suite somewhere.
-fn asks(test: &Test) -> bool {
-    is_suite(&test.name.text)
-        || match &test.tests {
-            Tests::None => false,
-            Tests::One(test) => asks(test),
-            Tests::List(tests, _) => tests.iter().any(asks),
-        }
-}
-
-/// Whether a command has to be done here; `test_fail` need not.
-fn ours(command: &Command) -> bool {
-    if is_suite(&command.name.text) {
-        return !command.name.is("test_fail");
-    }
-    let tests = match &command.tests {
-        Tests::None => false,
-        Tests::One(test) => asks(test),
-        Tests::List(tests, _) => tests.iter().any(asks),
-    };
-    tests
-        || command.name.is("stop")
-        || command
-            .block
-            .as_ref()
-            .is_some_and(|b| b.commands.iter().any(ours))
-}
-
-/// What a file uses, and its text without the suite's commands, every byte in its place.
-#[derive(Default)]
-struct Scan {
-    requires: Vec<String>,
-    globals: Vec<String>,
-    variables: BTreeSet<String>,
-}
-
-fn put(plain: &mut [u8], span: Span, word: &str) {
-    let (start, end) = (span.start as usize, span.end as usize);
-    let Some(range) = plain.get_mut(start..end) else {
-        return;
-    };
-    let mut word = word.bytes();
-    for byte in range {
-        if !matches!(*byte, b'\n' | b'\r') {
-            *byte = word.next().unwrap_or(b' ');
-        }
-    }
-}
-
-impl Scan {
-    fn commands(&mut self, commands: &[Command], plain: &mut [u8]) {
-        for command in commands {
-            let texts = || -> Vec<&Text> {
-                let all = command.arguments.iter().filter_map(|a| match a {
-                    Argument::String(t) => Some(vec![t]),
-                    Argument::List(l, _) => Some(l.iter().collect()),
-                    _ => None,
-                });
-                all.flatten().collect()
-            };
-            let head = |end: u32| Span { end, ..command.span };
-            if command.name.is("require") {
-                for text in texts() {
-                    let value = text.value(false);
-                    if value.eq_ignore_ascii_case(SUITE) {
-                        put(plain, text.span, "\"ihave\"");
-                    } else {
-                        self.requires.push(value);
-                    }
-                }
-            } else if command.name.is("global") {
-                self.globals.extend(texts().iter().map(|t| t.value(false)));
-                self.variables.extend(texts().iter().map(|t| t.value(false)));
-            } else if command.name.is("test") {
-                let end = command.block.as_ref().map_or(command.span.end, |b| b.open.start);
-                put(plain, head(end), "if true");
-            } else if command.name.is("test_fail") {
-                put(plain, command.name.span, "error");
-            } else if is_suite(&command.name.text) {
-                put(plain, command.span, "");
-            } else {
-                let named = ["set", "extracttext", "setflag", "addflag", "removeflag"];
-                let strings = command
-                    .arguments
-                    .iter()
-                    .filter(|a| !matches!(a, Argument::Tag(_)))
-                    .count();
-                if named.iter().any(|n| command.name.is(n)) && (strings > 1 || command.name.is("extracttext"))
-                {
-                    let first = command.arguments.iter().find_map(|a| match a {
-                        Argument::String(t) => Some(t.value(false)),
-                        _ => None,
-                    });
-                    self.variables.extend(first.filter(|n| !n.contains("${")));
-                }
-                self.tests(&command.tests, plain);
-            }
-            if let Some(block) = &command.block {
-                self.commands(&block.commands, plain);
-            }
-        }
-    }
-
-    fn tests(&mut self, tests: &Tests, plain: &mut [u8]) {
-        let all: Vec<&Test> = match tests {
-            Tests::None => Vec::new(),
-            Tests::One(test) => vec![test],
-            Tests::List(tests, _) => tests.iter().collect(),
-        };
-        for test in all {
-            if is_suite(&test.name.text) {
-                put(plain, test.span, "true");
-            } else {
-                self.tests(&test.tests, plain);
-            }
-        }
-    }
 }
 
 struct Sent {
@@ -717,13 +591,10 @@ impl Runner {
                     key,
                     ..
                 } => {
-                    if self.replied.insert((key.clone(), sender.clone())) {
-                        send(
-                            "",
-                            sender,
-                            letter(own.as_deref().unwrap_or(&to), sender, subject, reason),
-                        );
-                    }
+                    let first = self.replied.insert((key.clone(), sender.clone()));
+                    let own = own.as_deref().unwrap_or(&to);
+                    let text = first.then(|| letter(own, sender, subject, reason));
+                    text.into_iter().for_each(|text| send("", sender, text));
                 }
                 Action::Reject { reason } | Action::EReject { reason } if !from.is_empty() => {
                     send("", &from, letter(&to, &from, "Message rejected", reason));
@@ -903,10 +774,6 @@ impl Runner {
     }
 }
 
-fn implicit(action: &Action) -> bool {
-    matches!(action, Action::Keep { implicit: true, .. })
-}
-
 /// The name by which test suites know an action.
 fn action_name(action: &Action) -> String {
     let value = serde_json::to_value(action).unwrap_or_default();
@@ -916,47 +783,6 @@ fn action_name(action: &Action) -> String {
     }
 }
 
-/// A string as Sieve writes it; with `values` a `${` in it is no variable.
-fn quoted(text: &str, values: bool) -> String {
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    let text = if values {
-        text.replace("${", "${svtest_dollar}{")
-    } else {
-        text
-    };
-    format!("\"{text}\"")
-}
-
-/// Just behind the next `}` that is in no comment.
-fn closing(text: &str, from: usize) -> usize {
-    let mut at = from;
-    loop {
-        let rest = text.get(at..).unwrap_or_default();
-        let Some(first) = rest.chars().next() else {
-            return text.len();
-        };
-        let skipped = match first {
-            '}' => return at + 1,
-            '#' => rest.find('\n'),
-            '/' if rest.starts_with("/*") => rest.find("*/").map(|n| n + 2),
-            other => Some(other.len_utf8()),
-        };
-        at += skipped.unwrap_or(rest.len()).max(1);
-    }
-}
-
-/// A text without the `require` commands it begins with, every byte in its place.
-fn strip_requires(text: &str) -> String {
-    let mut sources = Sources::new();
-    let file = sources.add("piece", text);
-    let (tree, _) = grammar::sieve::parse(&sources, file);
-    let mut bytes = text.as_bytes().to_vec();
-    for command in tree
-        .commands
-        .iter()
-        .filter(|c| c.name.is("require") || c.name.is("global"))
-    {
-        put(&mut bytes, command.span, "");
-    }
-    String::from_utf8(bytes).unwrap_or_default()
+fn implicit(action: &Action) -> bool {
+    matches!(action, Action::Keep { implicit: true, .. })
 }
