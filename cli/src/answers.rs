@@ -22,7 +22,6 @@ use policy::{Answer, Ask, Effect, Read};
 
 use crate::argv::UsageError;
 use crate::config::{self, Mappings};
-use crate::sequence;
 
 /// Answers for one run of a tool.
 #[derive(Debug, Default)]
@@ -82,7 +81,16 @@ impl Answers {
                 None => Answer::NotConfigured("there is no general.txt beside the mapping file".into()),
             },
             _ if self.callouts_off => Answer::NotConfigured("callouts are switched off".into()),
-            Ask::Effect(Effect::Sequence { file }) => sequence::next(file, &mappings.directory),
+            Ask::Effect(Effect::Sequence { file }) => {
+                let path = config::table_path(file, &mappings.directory);
+                if !path.is_absolute() && path.as_os_str() == file.as_str() {
+                    return Answer::NotConfigured(format!("sequence file `{file}`: write its full path"));
+                }
+                match mta::callout::sequence::next(&path) {
+                    Ok(number) => Answer::Found(number.to_string()),
+                    Err(error) => Answer::NotConfigured(error.to_string()),
+                }
+            }
             Ask::Read(_) | Ask::Effect(_) => {
                 Answer::NotConfigured("this tool cannot ask that; give an answer with `-answers=FILE`".into())
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use grammar::diagnostic::has_errors;
 use grammar::{Diagnostic, Severity, Sources};
+use mta::configuration::{Layout, image};
 use policy::program::Program;
 
 use crate::Failure;
@@ -62,21 +63,66 @@ pub struct Mappings {
 /// Loads mapping tables and prints all diagnostics.
 pub fn load(choice: &Choice, console: &mut Console<'_>) -> Result<Mappings, Failure> {
     let config = console.site.join("config");
-    if let Some(mappings) = from_image(&choice.image, &config, console)? {
+    if let Some(mappings) = from_image(choice, &config, console)? {
         return Ok(mappings);
     }
     from_text(choice, &config, console)
 }
 
-/// The tables of a compiled configuration, `None` where the text is to be read. There is no image to read
-/// yet; this is where it will be.
-fn from_image(image: &Image, _config: &Path, console: &mut Console<'_>) -> Result<Option<Mappings>, Failure> {
-    if let Image::File(name) = image {
+/// The texts of the tables, wherever they come from.
+struct Texts<'a> {
+    mappings: (String, String),
+    general: Option<(String, String)>,
+    directory: PathBuf,
+    reader: &'a dyn grammar::Reader,
+}
+
+/// The tables of a compiled configuration, `None` where the text is to be read.
+fn from_image(
+    choice: &Choice,
+    config: &Path,
+    console: &mut Console<'_>,
+) -> Result<Option<Mappings>, Failure> {
+    let layout = Layout::new(console.site.clone());
+    let path = match &choice.image {
+        Image::None => return Ok(None),
+        Image::File(name) => PathBuf::from(name),
+        Image::Site => layout.image(),
+    };
+    let failed = |e: image::ImageError| Failure::Config(format!("{}: {e}", path.display()));
+    let Some(image) = image::load_file(&path).map_err(failed)? else {
+        return match &choice.image {
+            Image::File(name) => Err(Failure::Config(format!(
+                "there is no compiled configuration `{name}`"
+            ))),
+            _ => Ok(None),
+        };
+    };
+    if let Some(name) = &choice.mapping_file {
         console.note(&format!(
-            "`{name}` is not used: this version has no compiled configurations; the text file is read"
+            "`{name}` is not used: the compiled configuration {} is; add -noimage_file to read the text",
+            path.display()
         ));
     }
-    Ok(None)
+    for file in image.stale(&layout) {
+        console.note(&format!(
+            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
+        ));
+    }
+    let reader = |name: &str| {
+        let text = image.includes.get(name).cloned();
+        text.ok_or_else(|| "it is not in the compiled configuration".to_string())
+    };
+    let mappings = image.texts.mappings.clone();
+    let mappings =
+        mappings.ok_or_else(|| Failure::Config("the compiled configuration has no mapping tables".into()))?;
+    let texts = Texts {
+        mappings,
+        general: image.texts.general.clone(),
+        directory: config.to_path_buf(),
+        reader: &reader,
+    };
+    build(choice, texts, console).map(Some)
 }
 
 fn from_text(choice: &Choice, config: &Path, console: &mut Console<'_>) -> Result<Mappings, Failure> {
@@ -103,19 +149,50 @@ fn from_text(choice: &Choice, config: &Path, console: &mut Console<'_>) -> Resul
         }
         read_text(&table_path(name, &directory))
     };
+    let general = directory.join("general.txt");
+    let general = match general.exists() {
+        false => None,
+        true => {
+            let name = general.display().to_string();
+            let text = read_text(&general).map_err(|why| {
+                Failure::Config(format!("cannot read the general text file `{name}`: {why}"))
+            })?;
+            Some((name, text))
+        }
+    };
+    let texts = Texts {
+        mappings: (name, text),
+        general,
+        directory: directory.clone(),
+        reader: &reader,
+    };
+    build(choice, texts, console)
+}
+
+/// Compiles texts and prints what is to be said of them.
+fn build(choice: &Choice, texts: Texts<'_>, console: &mut Console<'_>) -> Result<Mappings, Failure> {
+    let Texts {
+        mappings: (name, text),
+        general,
+        directory,
+        reader,
+    } = texts;
     let mut sources = Sources::new();
     let mut diagnostics = Vec::new();
     let file = sources.add(name.as_str(), text);
-    let parsed = grammar::mapping::parse(&mut sources, file, &reader, &mut diagnostics);
+    let parsed = grammar::mapping::parse(&mut sources, file, reader, &mut diagnostics);
     let program = Program::from_mappings(&parsed, &mut diagnostics);
     if let Some(name) = &choice.option_file {
         let text = read_text(&table_path(name, &directory))
             .map_err(|why| Failure::Config(format!("cannot read the option file `{name}`: {why}")))?;
         let file = sources.add(name.as_str(), text);
-        let settings = grammar::options::parse(&mut sources, file, &reader, &mut diagnostics);
+        let settings = grammar::options::parse(&mut sources, file, reader, &mut diagnostics);
         policy::options::Options::new(&settings, &mut diagnostics);
     }
-    let general = general(&directory, &mut sources, &reader, &mut diagnostics)?;
+    let general = general.map(|(name, text)| {
+        let file = sources.add(name, text);
+        policy::site::general(&mut sources, file, reader, &mut diagnostics)
+    });
     show(&diagnostics, &sources, console);
     if has_errors(&diagnostics) {
         let errors = diagnostics
@@ -133,41 +210,6 @@ fn from_text(choice: &Choice, config: &Path, console: &mut Console<'_>) -> Resul
         general,
         directory,
     })
-}
-
-/// The general text file `general.txt`: a key and its template a line.
-fn general(
-    directory: &Path,
-    sources: &mut Sources,
-    reader: &dyn grammar::Reader,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Result<Option<HashMap<String, String>>, Failure> {
-    let path = directory.join("general.txt");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let name = path.display().to_string();
-    let text = read_text(&path)
-        .map_err(|why| Failure::Config(format!("cannot read the general text file `{name}`: {why}")))?;
-    let file = sources.add(name, text);
-    let lines = grammar::lines::logical_lines(sources, file, Default::default(), reader, diagnostics);
-    let mut general = HashMap::new();
-    for line in lines.iter().filter(|l| !l.is_blank()) {
-        let text = line.text.trim_ascii();
-        let (key, value) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-        let value = value.trim_ascii_start().to_string();
-        if general.insert(key.to_lowercase(), value).is_some() {
-            diagnostics.push(
-                Diagnostic::warning(
-                    "G001",
-                    line.whole(),
-                    format!("key `{key}` stands twice; this line counts"),
-                )
-                .help("remove one of the lines"),
-            );
-        }
-    }
-    Ok(Some(general))
 }
 
 /// Prints diagnostics on the error stream: all of them, or where they are very many the worst.

@@ -18,7 +18,6 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod imsimta;
-pub mod sequence;
 pub mod sluice;
 pub mod test;
 

@@ -59,13 +59,13 @@ fn callouts_are_answered() {
             yes("x", ""),
             "callouts are switched off",
         ),
-        ("no file", "BAD", "x", yes("x", ""), "`touch` makes a new one"),
+        ("no file", "BAD", "x", yes("x", ""), "create it empty"),
         (
             "no number",
             "WORDS",
             "x",
             yes("x", ""),
-            "it does not hold a number",
+            "does not hold a number",
         ),
         (
             "a relative name",
@@ -113,26 +113,4 @@ fn callouts_are_answered() {
         "{}",
         ran.out
     );
-}
-
-#[test]
-fn sequence_numbers_are_given_once() {
-    let directory = directory("sequence");
-    std::fs::write(directory.join("seq"), "41").unwrap();
-    let mut numbers: Vec<u64> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let one = |_| match cli::sequence::next("IMTA_TABLE:seq", &directory) {
-                        policy::Answer::Found(n) => n.parse::<u64>().unwrap(),
-                        other => panic!("{other}"),
-                    };
-                    (0..10).map(one).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
-    });
-    numbers.sort_unstable();
-    assert_eq!(numbers, (42..82).collect::<Vec<_>>());
 }

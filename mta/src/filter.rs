@@ -5,7 +5,7 @@
 //! script of a user that does not compile, or stops with an error, means keep: mail is never lost to it, and
 //! the operator is told. An error in a script of the site keeps the configuration from loading.
 //!
-//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, hold, addtag,
+//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, hold, addtag,
 //! header edits, flags. Other actions are named in the trace and in a notice as not carried out.
 //!
 //! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept; [`CACHE`] compiled user scripts.
@@ -16,17 +16,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use grammar::{Diagnostic, Sources};
-use policy::message::Message;
+use policy::message::{HeaderView, Message, RawValue};
 use policy::message::edit::edited_header;
 use policy::sieve::{
-    Action, Envelope, Level, LevelResult, Merged, NoLibrary, Options, Program, Request, SieveOutcome,
-    compile, merge,
+    Action, Envelope, Level, LevelResult, Merged, NoLibrary, Options, Program, Request, compile, merge,
 };
 use policy::site::Site;
 
+use crate::callout::duplicate_key;
 use crate::evaluate::Evaluator;
 use crate::queue::{PROCESS, STORE};
 use crate::transaction::{Accepted, Transaction};
+use crate::vacation::Reply;
 
 /// Largest message that scripts see, in octets.
 pub const MESSAGE_LIMIT: u64 = 32 << 20;
@@ -213,6 +214,10 @@ fn read_script(path: &std::path::Path, len: u64) -> Result<Script, String> {
 pub struct Filtered {
     /// Recipients whose scripts refused, with the reason.
     pub refused: Vec<(Accepted, String)>,
+    /// Vacation replies, to be sent once the message is safely queued.
+    pub replies: Vec<Reply>,
+    /// Keys of the duplicate memory and seconds to remember them, once the message is safely queued.
+    pub remember: Vec<(String, u64)>,
 }
 
 /// Whether any script may see mail of this transaction.
@@ -248,6 +253,12 @@ pub async fn run(
                 );
             }
         }
+        for result in &results {
+            for r in &result.outcome.remember {
+                let key = duplicate_key(&accepted.recipient.intermediate, &r.handle, &r.id);
+                filtered.remember.push((key, r.seconds));
+            }
+        }
         let merged = merge(results);
         let words: Vec<String> = merged.actions.iter().map(|p| action_text(&p.action)).collect();
         say(
@@ -255,6 +266,10 @@ pub async fn run(
             format!("Sieve for {}: {}", accepted.recipient.address, words.join(", ")),
         );
         carry_out(accepted, merged, transaction, &mut filtered);
+    }
+    let id = HeaderView::message(&message, None).values("Message-ID").first().map(RawValue::unfolded);
+    for reply in &mut filtered.replies {
+        reply.message_id = id.clone().unwrap_or_default();
     }
     filtered
 }
@@ -304,12 +319,8 @@ async fn run_levels(
         };
         let mut request = Request::new(Arc::clone(&script.program), Arc::clone(message), envelope);
         request.level = level;
-        let last: Option<&SieveOutcome> = results.last().map(|r| &r.outcome);
-        if let Some(last) = last {
-            request.headers = last.headers.clone();
-            request.message = Arc::clone(&last.message);
-            request.spam = last.spam.clone();
-            request.last_verdict = last.last_verdict;
+        if let Some(last) = results.last() {
+            request.follow(&last.outcome);
         }
         match evaluator.sieve(request, Arc::clone(&script.sources)).await {
             Ok(outcome) => results.push(LevelResult {
@@ -368,6 +379,21 @@ fn carry_out(accepted: Accepted, merged: Merged, transaction: &mut Transaction, 
             Action::Reject { reason } | Action::EReject { reason } | Action::Refuse { reason } => {
                 filtered.refused.push((accepted.clone(), reason));
                 delivered = true;
+            }
+            Action::Vacation { reason, subject, from, mime, to, key, interval, .. } => {
+                if !transaction.envelope.no_vacation {
+                    filtered.replies.push(Reply {
+                        owner: accepted.recipient.intermediate.clone(),
+                        to,
+                        subject,
+                        reason,
+                        mime,
+                        from,
+                        key,
+                        interval,
+                        message_id: String::new(),
+                    });
+                }
             }
             Action::Discard | Action::Jettison => {}
             Action::Hold => hold = true,

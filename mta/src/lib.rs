@@ -25,3 +25,4 @@ pub mod smtp;
 pub mod tls;
 pub mod transaction;
 pub mod up;
+pub mod vacation;

@@ -10,6 +10,7 @@ use policy::Facts;
 use policy::site::LoadError;
 use store::disk::RealDisk;
 use store::envelope::{Envelope, Time};
+use store::memory::Memory;
 use store::spool::log::{Options as SpoolOptions, Recovery, SegmentSpool};
 use store::spool::{EntryId, Spool, SpoolError};
 use tokio::sync::{Semaphore, watch};
@@ -112,7 +113,7 @@ pub struct Server {
     /// The log.
     pub journal: Journal,
     /// The last sessions.
-    pub ring: Ring,
+    pub ring: Arc<Ring>,
     /// TLS for servers.
     pub server_tls: ArcSwapOption<rustls::ServerConfig>,
     /// TLS for clients.
@@ -121,6 +122,8 @@ pub struct Server {
     pub failures: Mutex<AuthFailures>,
     /// Password verifications at once.
     pub verifications: Semaphore,
+    /// What vacation and duplicate remember; `None` where it cannot be kept.
+    pub memory: Option<Arc<Memory>>,
     /// The Sieve scripts of the users.
     pub user_scripts: UserScripts,
     /// Counts.
@@ -176,13 +179,21 @@ impl Server {
         let spool: Arc<dyn Spool> = Arc::new(spool);
         let configuration = Arc::new(ArcSwap::from_pointee(configuration));
         let directory = Arc::new(ArcSwap::from_pointee(directory));
-        let drivers = Arc::new(Drivers::new(Arc::clone(&directory), layout.config()));
+        let memory = Memory::open(&layout.root.join("run").join("memory"));
+        let memory = memory.map(Arc::new).inspect_err(|e| eprintln!("{e}; vacation replies are off")).ok();
+        let mut drivers = Drivers::new(Arc::clone(&directory), layout.config());
+        if let Some(memory) = &memory {
+            drivers = drivers.with_memory(Arc::clone(memory));
+        }
+        let drivers = Arc::new(drivers);
+        let ring = Arc::new(Ring::default());
         let journal = Journal::start(
             &layout.log(),
             &layout.queue(),
             Arc::clone(&configuration),
             Callouts::Live(Arc::clone(&drivers)),
             Arc::clone(&spool),
+            Arc::clone(&ring),
         )
         .map_err(io(layout.log()))?;
         let names = tls_names(&configuration.load());
@@ -196,6 +207,7 @@ impl Server {
         }
         let user_scripts = UserScripts::new(layout.root.join("sieve"));
         let server = Arc::new(Server {
+            memory,
             user_scripts,
             layout,
             configuration,
@@ -204,7 +216,7 @@ impl Server {
             spool,
             scheduler,
             journal,
-            ring: Ring::default(),
+            ring,
             server_tls,
             client_tls,
             failures: Mutex::new(AuthFailures::default()),

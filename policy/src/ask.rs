@@ -92,6 +92,8 @@ pub enum Read {
     /// Whether an identifier is in the owner's duplicate memory (Sieve `duplicate`). Remembering it is part
     /// of the outcome, since it must not happen for a message that is not queued.
     Duplicate {
+        /// Whose memory it is: the owner's address.
+        owner: String,
         /// The handle.
         handle: String,
         /// The identifier.
@@ -191,7 +193,7 @@ impl fmt::Display for Ask {
             Ask::Read(Read::ListMember { list, value }) => write!(f, "is \"{value}\" in the list {list}?"),
             Ask::Read(Read::ListExists { list }) => write!(f, "is there a list {list}?"),
             Ask::Read(Read::ListMembers { list }) => write!(f, "members of the list {list}"),
-            Ask::Read(Read::Duplicate { handle, id }) => {
+            Ask::Read(Read::Duplicate { handle, id, .. }) => {
                 write!(f, "was \"{id}\" seen before (handle \"{handle}\")?")
             }
         }

@@ -198,10 +198,24 @@ impl Pattern {
                 }
                 Ok(hit)
             }
+            _ if self.ends_differ(folded) => Ok(false),
             Way::Pieces if subject.is_ascii() => self.match_pieces(folded, scratch, fuel),
             Way::Pieces => self.search(subject, folded, false, scratch, fuel),
             Way::Search { back } => self.search(subject, folded, *back, scratch, fuel),
         }
+    }
+
+    /// Whether the subject begins or ends with other text than the pattern, which is what most patterns
+    /// of a table fail by. Empty texts are not compared: they have no address, and reading there, even
+    /// nothing, is slow on some processors.
+    fn ends_differ(&self, folded: &[u8]) -> bool {
+        let (prefix, suffix) = (self.prefix(), self.suffix());
+        if let (Some(a), Some(b)) = (suffix.last(), folded.last())
+            && a != b
+        {
+            return true;
+        }
+        !prefix.is_empty() && !folded.starts_with(prefix) || !suffix.is_empty() && !folded.ends_with(suffix)
     }
 
     /// Pieces of fixed width between greedy runs, placed from the right. The rightmost place of each
@@ -232,8 +246,7 @@ impl Pattern {
             let at = if last {
                 fits(piece, folded, end - w).then_some(end - w)
             } else {
-                *fuel = fuel.saturating_sub((end - head_width) as u64 / 64);
-                rfind(piece, folded, head_width, end - w)
+                rfind(piece, folded, head_width, end - w, fuel)?
             };
             let Some(at) = at else { return Ok(false) };
             if count == places.len() {
@@ -470,12 +483,39 @@ fn fits(piece: &[Op], folded: &[u8], mut at: usize) -> bool {
 }
 
 /// The rightmost place from `low` up to `high` where a piece matches.
-fn rfind(piece: &[Op], folded: &[u8], low: usize, high: usize) -> Option<usize> {
+fn rfind(
+    piece: &[Op],
+    folded: &[u8],
+    low: usize,
+    high: usize,
+    fuel: &mut u64,
+) -> Result<Option<usize>, OutOfFuel> {
     if let [Op::Text(text)] = piece {
+        *fuel = fuel.saturating_sub((high - low) as u64 / 64);
         let area = &folded[low..high + text.len()];
-        return memchr::memmem::rfind(area, text).map(|i| low + i);
+        let found = match **text {
+            [byte] => memchr::memrchr(byte, area),
+            _ => memchr::memmem::rfind(area, text),
+        };
+        return Ok(found.map(|i| low + i));
     }
-    (low..=high).rev().find(|&at| fits(piece, folded, at))
+    // the longest that comparing the piece at one place can take
+    let cost = (piece.len() + width(piece) / 16) as u64;
+    let mut burnt = 0;
+    for at in (low..=high).rev() {
+        if fits(piece, folded, at) {
+            return Ok(Some(at));
+        }
+        burnt += cost;
+        if burnt >= 1024 {
+            *fuel = fuel.saturating_sub(burnt / 16);
+            burnt %= 16;
+            if *fuel == 0 {
+                return Err(OutOfFuel);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Records the fields of a piece that fits at `at`; true if it fits.

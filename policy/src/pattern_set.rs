@@ -14,7 +14,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use grammar::mapping::IpNet;
@@ -27,8 +26,18 @@ pub const SCAN_LIMIT: usize = 12;
 /// Text within a pattern must be this long to be worth a place in the automaton.
 const INNER_LIMIT: usize = 3;
 
-/// Candidates named by keys before a cursor gives up and walks the whole set instead.
-const BUCKET_LIMIT: usize = 256;
+/// Keys with at most this many entries are copied into the cursor; of longer ones it keeps the place.
+const COPY_LIMIT: usize = 16;
+
+/// Long keys of one subject. Each costs a binary search a candidate, so with more the short ones among
+/// them are copied, too.
+const BUCKET_LIMIT: usize = 8;
+
+/// Candidates copied into a cursor before it gives up and walks the whole set instead.
+const CANDIDATE_LIMIT: usize = 4096;
+
+/// Finds of the automaton in one subject before the cursor gives up.
+const FIND_LIMIT: usize = 16 * CANDIDATE_LIMIT;
 
 /// Patterns in order, with an index over them.
 #[derive(Debug, Default)]
@@ -41,33 +50,65 @@ pub struct PatternSet {
 struct Index {
     /// Entry numbers, sorted within each bucket.
     postings: Vec<u32>,
+    /// Literals, and their lengths in use as bits; the last bit stands for all lengths beyond.
     literals: Keys,
+    literal_lengths: u64,
     prefixes: Keyed,
     suffixes: Keyed,
-    networks: HashMap<IpNet, Bucket, Fast>,
+    networks: Keys,
     /// Prefix lengths in use, longest first: (IPv6, bits).
     network_lengths: Vec<(bool, u8)>,
     /// Some networks stand within a pattern, after this last byte of text (or at its beginning).
     network_before: [bool; 256],
     network_first: bool,
+    network_within: bool,
     inner: Option<AhoCorasick>,
     inner_buckets: Vec<Bucket>,
     rest: Bucket,
 }
 
-type Bucket = Range<u32>;
-type Keys = HashMap<Box<[u8]>, Bucket, Fast>;
+/// The entries of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bucket {
+    /// The only one, which most keys have: no further memory is touched.
+    One(u32),
+    /// A range of the postings.
+    Many(u32, u32),
+}
+
+const NO_ENTRIES: Bucket = Bucket::Many(0, 0);
+
+/// Hashes of keys. The matcher verifies what is found, so keys that share a hash cost time only.
+type Keys = HashMap<u64, Bucket, BuildHasherDefault<AsItIs>>;
 type Fast = BuildHasherDefault<Hash>;
 
 /// Keys of several lengths, found by hashing each length in use.
 #[derive(Debug, Default)]
 struct Keyed {
-    keys: HashMap<(u64, u16), Bucket, Fast>,
+    keys: Keys,
     /// Lengths in use, ascending.
     lengths: Vec<u16>,
 }
 
-/// A multiplicative hash; the matcher verifies what it finds, so collisions cost time only.
+/// The key is a hash already.
+#[derive(Debug, Default, Clone, Copy)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = roll(self.0, byte);
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}
+
+/// A multiplicative hash.
 #[derive(Debug, Default, Clone, Copy)]
 struct Hash(u64);
 
@@ -75,7 +116,7 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Hasher for Hash {
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+        mixed(self.0)
     }
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
@@ -108,6 +149,30 @@ fn roll(hash: u64, byte: u8) -> u64 {
 
 const ROLL_START: u64 = 0xcbf2_9ce4_8422_2325;
 
+/// Spreads a hash over all bits, as tables that use it as it is need.
+fn mixed(hash: u64) -> u64 {
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(MULTIPLIER);
+    hash ^ (hash >> 29)
+}
+
+fn literal_hash(text: &[u8]) -> u64 {
+    let mut hash = Hash::default();
+    hash.write_usize(text.len());
+    hash.write(text);
+    hash.finish()
+}
+
+fn network_hash(net: IpNet) -> u64 {
+    let mut hash = Hash::default();
+    hash.write_u16(u16::from(net.prefix) << 1 | u16::from(net.v6));
+    hash.write_u128(net.bits);
+    hash.finish()
+}
+
+fn length_bit(len: usize) -> u64 {
+    1 << len.min(63)
+}
+
 /// Where a pattern may be filed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
@@ -122,8 +187,61 @@ enum Key {
 /// Reads a set for one subject, entry by entry. Start it with [`PatternSet::cursor`].
 #[derive(Debug, Default, Clone)]
 pub struct Cursor {
-    buckets: Vec<Bucket>,
+    /// Candidates in order.
+    copied: Vec<u32>,
+    /// Ranges of the postings with further ones.
+    ranges: Vec<(u32, u32)>,
+    /// All entries are candidates.
     all: bool,
+}
+
+impl Cursor {
+    fn take(&mut self, postings: &[u32], bucket: Bucket) {
+        match bucket {
+            Bucket::One(entry) => self.copied.push(entry),
+            Bucket::Many(start, end) => match postings.get(start as usize..end as usize) {
+                Some(entries) if entries.len() <= COPY_LIMIT => self.copied.extend_from_slice(entries),
+                _ => self.ranges.push((start, end)),
+            },
+        }
+        if self.copied.len() + self.ranges.len() > CANDIDATE_LIMIT {
+            self.settle();
+            // what is left now were no repetitions
+            self.all |= self.copied.len() + self.ranges.len() > CANDIDATE_LIMIT / 2;
+        }
+    }
+
+    /// Puts what was gathered in order, each once.
+    fn settle(&mut self) {
+        if self.copied.len() > 1 {
+            self.copied.sort_unstable();
+            self.copied.dedup();
+        }
+        if self.ranges.len() > 1 {
+            self.ranges.sort_unstable();
+            self.ranges.dedup();
+        }
+    }
+
+    /// Puts everything in order for [`PatternSet::next`].
+    fn finish(&mut self, postings: &[u32]) {
+        self.settle();
+        if self.ranges.len() > BUCKET_LIMIT {
+            let mut room = CANDIDATE_LIMIT;
+            let copied = &mut self.copied;
+            self.ranges
+                .retain(|&(start, end)| match postings.get(start as usize..end as usize) {
+                    Some(entries) if entries.len() <= room => {
+                        room -= entries.len();
+                        copied.extend_from_slice(entries);
+                        false
+                    }
+                    _ => true,
+                });
+            self.settle();
+            self.all |= self.ranges.len() > BUCKET_LIMIT;
+        }
+    }
 }
 
 impl PatternSet {
@@ -150,7 +268,8 @@ impl PatternSet {
 
     /// Prepares a cursor for a subject; `folded` is the subject in ASCII lower case.
     pub fn cursor(&self, folded: &[u8], cursor: &mut Cursor) {
-        cursor.buckets.clear();
+        cursor.copied.clear();
+        cursor.ranges.clear();
         cursor.all = true;
         if let Some(index) = &self.index {
             cursor.all = false;
@@ -192,13 +311,20 @@ impl PatternSet {
         let Some(index) = &self.index else {
             return usize::MAX;
         };
-        let mut best = usize::MAX;
-        for bucket in &cursor.buckets {
-            let entries = &index.postings[bucket.start as usize..bucket.end as usize];
-            let n = entries.partition_point(|&e| (e as usize) < from);
-            if let Some(&entry) = entries.get(n) {
-                best = best.min(entry as usize);
-            }
+        let first = |entries: &[u32]| {
+            let n = match entries {
+                [] => 0,
+                // the start of a pass, and short lists
+                [entry, ..] if *entry as usize >= from => 0,
+                _ => entries.partition_point(|&e| (e as usize) < from),
+            };
+            entries.get(n).map_or(usize::MAX, |&e| e as usize)
+        };
+        let mut best = first(&cursor.copied);
+        for &(start, end) in &cursor.ranges {
+            best = best.min(first(
+                index.postings.get(start as usize..end as usize).unwrap_or(&[]),
+            ));
         }
         best
     }
@@ -216,11 +342,11 @@ impl PatternSet {
 impl Index {
     fn new(patterns: &[Pattern]) -> Self {
         let options: Vec<Vec<Key>> = patterns.iter().map(keys_of).collect();
-        let mut population: HashMap<&Key, u32> = HashMap::new();
+        let mut population: HashMap<&Key, u32, Fast> = HashMap::default();
         for key in options.iter().flatten() {
             *population.entry(key).or_default() += 1;
         }
-        let mut filed: HashMap<&Key, Vec<u32>> = HashMap::new();
+        let mut filed: HashMap<&Key, Vec<u32>, Fast> = HashMap::default();
         for (n, keys) in options.iter().enumerate() {
             // fewest others first; among equals the cheaper kind, which is the earlier variant
             let best = keys
@@ -236,33 +362,45 @@ impl Index {
         let mut index = Index {
             postings: Vec::with_capacity(patterns.len()),
             literals: Keys::default(),
+            literal_lengths: 0,
             prefixes: Keyed::default(),
             suffixes: Keyed::default(),
-            networks: HashMap::default(),
+            networks: Keys::default(),
             network_lengths: Vec::new(),
             network_before: [false; 256],
             network_first: false,
+            network_within: false,
             inner: None,
             inner_buckets: Vec::new(),
-            rest: 0..0,
+            rest: NO_ENTRIES,
         };
         let mut inner: Vec<&[u8]> = Vec::new();
         for (key, entries) in &filed {
-            let start = index.postings.len() as u32;
-            index.postings.extend_from_slice(entries);
-            let bucket = start..index.postings.len() as u32;
+            let bucket = match entries.as_slice() {
+                [entry] => Bucket::One(*entry),
+                entries => post(&mut index.postings, entries),
+            };
             match key {
                 Key::Literal(text) => {
-                    index.literals.insert(text.clone(), bucket);
+                    insert(
+                        &mut index.literals,
+                        literal_hash(text),
+                        bucket,
+                        &mut index.postings,
+                    );
+                    index.literal_lengths |= length_bit(text.len());
                 }
                 Key::Network(v6, bits, prefix) => {
-                    index.networks.insert(
-                        IpNet {
-                            v6: *v6,
-                            bits: *bits,
-                            prefix: *prefix,
-                        },
+                    let net = IpNet {
+                        v6: *v6,
+                        bits: *bits,
+                        prefix: *prefix,
+                    };
+                    insert(
+                        &mut index.networks,
+                        network_hash(net),
                         bucket,
+                        &mut index.postings,
                     );
                     index.network_lengths.push((*v6, *prefix));
                 }
@@ -282,8 +420,12 @@ impl Index {
                         _ if pattern.network().is_some() => {}
                         Some((before, _)) if !before.is_empty() => {
                             index.network_before[before[before.len() - 1] as usize] = true;
+                            index.network_within = true;
                         }
-                        _ => index.network_first = true,
+                        _ => {
+                            index.network_first = true;
+                            index.network_within = true;
+                        }
                     }
                 }
             }
@@ -296,59 +438,48 @@ impl Index {
             index.inner = AhoCorasickBuilder::new().build(&inner).ok();
             if index.inner.is_none() {
                 // too much for the automaton: they stay candidates always
-                let mut rest: Vec<u32> = index.bucket(&index.rest).to_vec();
-                for bucket in &index.inner_buckets {
-                    rest.extend_from_slice(index.bucket(bucket));
-                }
-                rest.sort_unstable();
-                let start = index.postings.len() as u32;
-                index.postings.extend_from_slice(&rest);
-                index.rest = start..index.postings.len() as u32;
+                let all: Vec<Bucket> = index.inner_buckets.iter().copied().chain([index.rest]).collect();
+                index.rest = joined(&all, &mut index.postings);
             }
         }
         index
     }
 
-    fn bucket(&self, bucket: &Bucket) -> &[u32] {
-        &self.postings[bucket.start as usize..bucket.end as usize]
-    }
-
     fn gather(&self, folded: &[u8], cursor: &mut Cursor) {
-        let buckets = &mut cursor.buckets;
-        if !self.rest.is_empty() {
-            buckets.push(self.rest.clone());
+        let postings = &*self.postings;
+        if self.rest != NO_ENTRIES {
+            cursor.take(postings, self.rest);
         }
-        if let Some(bucket) = self.literals.get(folded) {
-            buckets.push(bucket.clone());
+        if self.literal_lengths & length_bit(folded.len()) != 0
+            && let Some(bucket) = self.literals.get(&literal_hash(folded))
+        {
+            cursor.take(postings, *bucket);
         }
-        self.prefixes.gather(folded.iter(), buckets);
-        self.suffixes.gather(folded.iter().rev(), buckets);
-        self.gather_networks(folded, buckets);
+        self.prefixes.gather(folded.iter(), postings, cursor);
+        self.suffixes.gather(folded.iter().rev(), postings, cursor);
+        self.gather_networks(folded, cursor);
         if let Some(inner) = &self.inner {
-            let before = buckets.len();
-            for hit in inner.find_overlapping_iter(folded) {
-                let bucket = &self.inner_buckets[hit.pattern().as_usize()];
-                if !buckets[before..].contains(bucket) {
-                    buckets.push(bucket.clone());
-                }
-                if buckets.len() > BUCKET_LIMIT {
-                    break;
+            for (n, hit) in inner.find_overlapping_iter(folded).enumerate() {
+                cursor.take(postings, self.inner_buckets[hit.pattern().as_usize()]);
+                cursor.all |= n > FIND_LIMIT;
+                if cursor.all {
+                    return;
                 }
             }
         }
-        if buckets.len() > BUCKET_LIMIT {
-            cursor.all = true;
-        }
+        cursor.finish(postings);
     }
 
-    fn gather_networks(&self, folded: &[u8], buckets: &mut Vec<Bucket>) {
+    fn gather_networks(&self, folded: &[u8], cursor: &mut Cursor) {
         if self.network_lengths.is_empty() {
             return;
         }
         if let Some(address) = parse_address(folded) {
-            self.covering(address, buckets);
+            self.covering(address, cursor);
         }
-        let before = buckets.len();
+        if !self.network_within {
+            return;
+        }
         for pos in 0..folded.len() {
             let begins = match pos.checked_sub(1) {
                 None => self.network_first,
@@ -366,32 +497,54 @@ impl Index {
                     if let Some(address) = parse_address(&folded[pos..pos + len])
                         && address.is_ipv6() == v6
                     {
-                        self.covering(address, buckets);
+                        self.covering(address, cursor);
                     }
                 }
             }
-            if buckets.len() > BUCKET_LIMIT {
+            if cursor.all {
                 return;
-            }
-        }
-        let gathered = buckets.split_off(before);
-        for bucket in gathered {
-            if !buckets.contains(&bucket) {
-                buckets.push(bucket);
             }
         }
     }
 
     /// All networks that an address lies in.
-    fn covering(&self, address: std::net::IpAddr, buckets: &mut Vec<Bucket>) {
+    fn covering(&self, address: std::net::IpAddr, cursor: &mut Cursor) {
         for &(v6, prefix) in &self.network_lengths {
             if v6 == address.is_ipv6()
-                && let Some(bucket) = self.networks.get(&network_of(address, prefix))
+                && let Some(bucket) = self.networks.get(&network_hash(network_of(address, prefix)))
             {
-                buckets.push(bucket.clone());
+                cursor.take(&self.postings, *bucket);
             }
         }
     }
+}
+
+fn post(postings: &mut Vec<u32>, entries: &[u32]) -> Bucket {
+    let start = postings.len() as u32;
+    postings.extend_from_slice(entries);
+    Bucket::Many(start, postings.len() as u32)
+}
+
+/// The entries of several buckets.
+fn joined(buckets: &[Bucket], postings: &mut Vec<u32>) -> Bucket {
+    let mut entries = Vec::new();
+    for bucket in buckets {
+        match *bucket {
+            Bucket::One(entry) => entries.push(entry),
+            Bucket::Many(start, end) => entries.extend_from_slice(&postings[start as usize..end as usize]),
+        }
+    }
+    entries.sort_unstable();
+    post(postings, &entries)
+}
+
+/// Adds a key; one that has the hash of another shares its bucket.
+fn insert(keys: &mut Keys, hash: u64, bucket: Bucket, postings: &mut Vec<u32>) {
+    let bucket = match keys.get(&hash) {
+        Some(old) => joined(&[*old, bucket], postings),
+        None => bucket,
+    };
+    keys.insert(hash, bucket);
 }
 
 impl Keyed {
@@ -403,19 +556,7 @@ impl Keyed {
     ) {
         let len = text.len() as u16;
         let hash = text.fold(ROLL_START, |h, &b| roll(h, b));
-        match self.keys.get_mut(&(hash, len)) {
-            // two keys with one hash share a bucket; the matcher tells them apart
-            Some(old) => {
-                let start = postings.len() as u32;
-                postings.extend_from_within(old.start as usize..old.end as usize);
-                postings.extend_from_within(bucket.start as usize..bucket.end as usize);
-                postings[start as usize..].sort_unstable();
-                *old = start..postings.len() as u32;
-            }
-            None => {
-                self.keys.insert((hash, len), bucket);
-            }
-        }
+        insert(&mut self.keys, mixed(hash ^ u64::from(len)), bucket, postings);
         self.lengths.push(len);
     }
 
@@ -424,15 +565,15 @@ impl Keyed {
         self.lengths.dedup();
     }
 
-    fn gather<'a>(&self, text: impl Iterator<Item = &'a u8>, buckets: &mut Vec<Bucket>) {
+    fn gather<'a>(&self, text: impl Iterator<Item = &'a u8>, postings: &[u32], cursor: &mut Cursor) {
         let mut lengths = self.lengths.iter();
         let Some(mut wanted) = lengths.next() else { return };
         let mut hash = ROLL_START;
         for (n, &byte) in text.enumerate() {
             hash = roll(hash, byte);
             if n + 1 == *wanted as usize {
-                if let Some(bucket) = self.keys.get(&(hash, *wanted)) {
-                    buckets.push(bucket.clone());
+                if let Some(bucket) = self.keys.get(&mixed(hash ^ u64::from(*wanted))) {
+                    cursor.take(postings, *bucket);
                 }
                 match lengths.next() {
                     Some(next) => wanted = next,

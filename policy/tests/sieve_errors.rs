@@ -340,6 +340,18 @@ fn glued_scripts_may_require_in_the_middle() {
 }
 
 #[test]
+fn patterns_are_counted() {
+    let script = |n: usize| {
+        format!(
+            "require \"regex\";\n{}",
+            "if header :regex \"a\" \"x{9}\" { keep; }\n".repeat(n)
+        )
+    };
+    assert_eq!(errors(&script(200), &Options::default()), Vec::<String>::new());
+    assert_eq!(errors(&script(201), &Options::default()), ["S124 202:22"]);
+}
+
+#[test]
 fn no_more_errors_than_help() {
     let many = "frob;\n".repeat(5000);
     assert_eq!(errors(&many, &Options::default()).len(), 100);

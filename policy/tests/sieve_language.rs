@@ -801,6 +801,11 @@ fn parts() {
                 " mixed alternative plain html pdf rfc822 plain",
             ),
             (
+                "nested messages as leaves",
+                r#"foreverypart :retainnestedmessages { if header :mime :subtype :matches "content-type" "*" { set "t" "${t} ${1}"; } } fileinto "${t}";"#,
+                " mixed alternative plain html pdf rfc822",
+            ),
+            (
                 "nested loops go below",
                 r#"foreverypart { if header :mime :subtype "content-type" "alternative" { foreverypart { extracttext "t"; set "all" "${all}[${t}]"; } } } fileinto "${all}";"#,
                 "[Hello pläin][<p>Hello <b>html</b></p>]",

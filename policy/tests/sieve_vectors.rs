@@ -234,7 +234,7 @@ fn answer(ask: &Ask, config: &Value) -> Answer {
             .any(|m| m.eq_ignore_ascii_case(value))),
         Ask::Read(Read::ListExists { list }) => yes(config["lists"].get(list).is_some()),
         Ask::Read(Read::ListMembers { list }) => Answer::Found(strings(&config["lists"][list]).join("\n")),
-        Ask::Read(Read::Duplicate { handle, id }) => {
+        Ask::Read(Read::Duplicate { handle, id, .. }) => {
             let seen = config["duplicates_seen"].as_array().cloned().unwrap_or_default();
             yes(seen
                 .iter()

@@ -7,4 +7,5 @@
 pub mod disk;
 pub mod envelope;
 pub mod maildir;
+pub mod memory;
 pub mod spool;

@@ -1,5 +1,6 @@
 //! The commands that run a server, talk to it, or play a policy.
 
+pub mod check;
 pub mod control;
 pub mod explain;
 pub mod probe;

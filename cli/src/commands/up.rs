@@ -92,7 +92,19 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     block_on(serve(layout, console))?
 }
 
+/// Asks for as many open files as this process may have: each session takes one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // refused, the server runs with fewer sessions
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    raise_file_limit();
+    if rustix::process::geteuid().is_root() {
+        console.note("the server runs as root; start it as a user of its own, ports over 1024 need no privileges");
+    }
     let running = match Server::start(layout).await {
         Ok(running) => running,
         Err(StartError::Configuration(error)) => return Err(report(&error, console)?),

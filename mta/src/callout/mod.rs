@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use policy::ask::Routine;
 use policy::site::Site;
 use policy::{Answer, Ask, Effect, Read};
+use store::memory::Memory;
 
 use crate::directory::Directory;
 use crate::metermaid::Outcome;
@@ -44,6 +45,8 @@ pub struct Drivers {
     started: Instant,
     /// Sequence files must lie below this folder.
     sequence_folder: PathBuf,
+    /// What duplicate tests remember, where the server keeps it.
+    memory: Option<Arc<Memory>>,
 }
 
 impl Drivers {
@@ -55,7 +58,14 @@ impl Drivers {
             throttle,
             started: Instant::now(),
             sequence_folder,
+            memory: None,
         }
+    }
+
+    /// With the memory that duplicate tests ask.
+    pub fn with_memory(mut self, memory: Arc<Memory>) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// The directory in force.
@@ -97,7 +107,16 @@ impl Drivers {
             Read::ListMember { .. } | Read::ListExists { .. } | Read::ListMembers { .. } => {
                 Answer::NotConfigured("there are no external lists".into())
             }
-            Read::Duplicate { .. } => Answer::NotConfigured("there is no duplicate memory".into()),
+            Read::Duplicate { owner, handle, id } => {
+                let Some(memory) = &self.memory else {
+                    return Answer::NotConfigured("there is no duplicate memory".into());
+                };
+                match memory.seen(&duplicate_key(owner, handle, id), crate::server::now()) {
+                    Ok(true) => Answer::Found(String::new()),
+                    Ok(false) => Answer::NotFound,
+                    Err(error) => Answer::Temporary(error.to_string()),
+                }
+            }
         }
     }
 
@@ -118,7 +137,12 @@ impl Drivers {
             }
             Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
-                let path = self.sequence_folder.join(file);
+                // IMTA_TABLE: is the folder of the configuration, which is this one
+                let name = match file.split_once(':') {
+                    Some((prefix, name)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => name,
+                    _ => file.as_str(),
+                };
+                let path = self.sequence_folder.join(name);
                 let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
                 match done {
                     Ok(Ok(number)) => Answer::Found(number.to_string()),
@@ -128,6 +152,11 @@ impl Drivers {
             }
         }
     }
+}
+
+/// What an identifier is remembered by.
+pub fn duplicate_key(owner: &str, handle: &str, id: &str) -> String {
+    format!("duplicate\0{}\0{handle}\0{id}", owner.to_lowercase())
 }
 
 fn not_configured(routine: &Routine) -> Answer {

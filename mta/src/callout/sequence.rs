@@ -1,8 +1,9 @@
 //! Sequence files: a number in a file, counted up under a lock (mapping specification 4.2).
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Why a sequence has no next number.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +24,16 @@ pub enum SequenceError {
     },
 }
 
-/// Counts the number in a file up and returns it. Blocks while another process does the same.
+/// Longest wait for another process that counts the same file up.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Counts the number in a file up and returns it, after it is on stable storage. Blocks while another process
+/// does the same, up to [`LOCK_PATIENCE`].
 pub fn next(path: &Path) -> Result<u64, SequenceError> {
     let name = || path.display().to_string();
     let io = |error| SequenceError::Io { path: name(), error };
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-    file.lock().map_err(io)?;
+    lock(&file).map_err(io)?;
     let mut text = String::new();
     // a file that is no sequence is not read into memory whole
     (&mut file).take(64).read_to_string(&mut text).map_err(io)?;
@@ -40,9 +45,24 @@ pub fn next(path: &Path) -> Result<u64, SequenceError> {
     };
     let number = last.wrapping_add(1);
     file.rewind().map_err(io)?;
-    file.write_all(format!("{number:020}\n").as_bytes()).map_err(io)?;
+    let text = format!("{number}\n");
+    file.write_all(text.as_bytes()).map_err(io)?;
+    file.set_len(text.len() as u64).map_err(io)?;
     file.sync_data().map_err(io)?;
     Ok(number)
+}
+
+fn lock(file: &File) -> std::io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +80,25 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         assert!(matches!(next(&path), Err(SequenceError::NoNumber { .. })));
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn sequence_numbers_are_given_once() {
+        let directory = std::env::temp_dir().join(format!("sluice-sequences-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("seq"), "41").unwrap();
+        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let one = |_| next(&directory.join("seq")).unwrap();
+                        (0..10).map(one).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+        });
+        numbers.sort_unstable();
+        assert_eq!(numbers, (42..82).collect::<Vec<_>>());
     }
 }

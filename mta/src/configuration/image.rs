@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use grammar::Reader;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Configuration, Layout, include, texts};
 
 /// First octets of an image; the digit is its version.
-const MAGIC: &[u8; 8] = b"SLUICE 1";
+const MAGIC: &[u8; 8] = b"SLUICE 2";
 
 /// The texts of a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ impl Image {
             "aliases",
             "dispatcher.cnf",
             "general.txt",
+            "reverse.txt",
+            "forward.txt",
             "imta.filter",
             "msg.conf",
         ];
@@ -77,7 +79,12 @@ impl Image {
 
 /// Reads the image of a site; `None` where there is none.
 pub fn load(layout: &Layout) -> Result<Option<Image>, ImageError> {
-    let bytes = match std::fs::read(layout.image()) {
+    load_file(&layout.image())
+}
+
+/// Reads an image by its path; `None` where there is none.
+pub fn load_file(path: &Path) -> Result<Option<Image>, ImageError> {
+    let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -8,7 +8,7 @@ use store::envelope::{Failure, Recipient, RecipientState, Time};
 use store::spool::{Attempt, Change, Entry};
 
 use super::scheduler::HostQueue;
-use super::{BITBUCKET, PROCESS, host_of};
+use super::{BITBUCKET, PROCESS, Program, host_of, program};
 use crate::configuration::Configuration;
 use crate::dsn::template::{Ages, Templates, Words};
 use crate::dsn::{CONTENT_LIMIT, Kind, Notification, Reported, who_is_told};
@@ -433,8 +433,16 @@ pub async fn readdress(
         let Some(recipient) = entry.recipients.get(n) else {
             continue;
         };
+        let before = decider.transaction.as_ref().map_or(0, |t| t.recipients.len());
         let reply = decider.recipient_again(recipient).await;
         verdicts.push(match reply {
+            Ok(()) if comes_back(&mut decider, before, &configuration.site) => Verdict::failed(
+                "5.4.6",
+                format!(
+                    "routing loop: the rules lead {} back to channel {}",
+                    recipient.address, entry.channel
+                ),
+            ),
             Ok(()) => Verdict::delivered(""),
             Err(reply) => {
                 let status = reply
@@ -487,6 +495,22 @@ pub async fn readdress(
         }
     }
     settle(server, &configuration, entry, &content, &pending, verdicts).await
+}
+
+/// Takes recipients from `first` on away where they lead to a channel that addresses anew: the same rules would
+/// lead them there for ever. Says whether there were any.
+fn comes_back(decider: &mut crate::transaction::Decider, first: usize, site: &Site) -> bool {
+    let Some(transaction) = &mut decider.transaction else {
+        return false;
+    };
+    let mut added = transaction
+        .recipients
+        .split_off(first.min(transaction.recipients.len()));
+    let all = added.len();
+    added.retain(|accepted| program(site, &accepted.channel) != Some(Program::Process));
+    let looped = added.len() < all;
+    transaction.recipients.append(&mut added);
+    looped
 }
 
 /// Finds a channel for an entry whose own is gone; `None` where the rules know none.

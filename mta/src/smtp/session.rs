@@ -12,7 +12,7 @@ use jiff::Zoned;
 use policy::Facts;
 use policy::channel::Need;
 use store::envelope::Recipient;
-use store::spool::SpoolError;
+use store::spool::{EntryId, SpoolError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::SessionFacts;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
-use crate::filter;
+use crate::filter::{self, Filtered};
 use crate::journal::{Connection as Said, Said as MessageSaid};
 use crate::log::record::{Action, Direction};
 use crate::queue::outcome;
@@ -31,6 +31,7 @@ use crate::smtp::protocol::{
     CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol,
 };
 use crate::smtp::wire::BodyCounts;
+use crate::vacation;
 use crate::transaction::{
     Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
 };
@@ -56,8 +57,11 @@ const MAX_B_ENTRIES: u32 = 10;
 /// Message size where the site sets none, in octets.
 const MESSAGE_LIMIT: u64 = 100 << 20;
 
-/// Octets read at once.
-const READ_SIZE: usize = 16 * 1024;
+/// Octets read at once while a message arrives.
+const READ_SIZE: usize = 32 * 1024;
+
+/// Octets read at once while commands are awaited: idle sessions are many.
+const IDLE_READ_SIZE: usize = 2 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -87,6 +91,8 @@ struct Session {
     /// A login is to be answered later than now.
     log_text: String,
     tls: bool,
+    /// Queue entries of this session; the first ones, for explaining.
+    entries: Vec<EntryId>,
 }
 
 /// Serves a connection to its end. `implicit_tls`: TLS from the first octet.
@@ -122,16 +128,19 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         transaction_id: String::new(),
         log_text: String::new(),
         tls: false,
+        entries: Vec::new(),
         server: Arc::clone(&server),
     };
     // small writes are whole replies: they must not wait for the peer's acknowledgement
     let _ = stream.set_nodelay(true);
     session.run(stream, implicit_tls).await;
-    let records = session.decider.records.take().unwrap_or_default();
+    // a session that was too long to keep whole is in the ring already
+    let Some(records) = session.decider.records.take() else { return };
     server.ring.push(Recorded {
         began,
         client: peer.client.to_string(),
         records,
+        entries: std::mem::take(&mut session.entries),
     });
 }
 
@@ -237,7 +246,7 @@ impl Session {
 
     /// Reads, polls and answers until the session ends; says why it ended.
     async fn serve_commands(&mut self, stream: &mut Box<dyn Stream>) -> String {
-        let mut buffer = vec![0u8; READ_SIZE];
+        let mut buffer = vec![0u8; IDLE_READ_SIZE];
         let mut stopping = self.server.stopping.subscribe();
         loop {
             match self.protocol.poll() {
@@ -246,6 +255,7 @@ impl Session {
                         return reason;
                     }
                     let wait = if self.protocol.is_reading_message() {
+                        buffer.resize(READ_SIZE, 0);
                         DATA_TIME
                     } else {
                         COMMAND_TIME
@@ -300,6 +310,10 @@ impl Session {
                         Some(secure) => *stream = secure,
                         None => return "TLS handshake failed".into(),
                     }
+                    // what was said in the clear is forgotten (RFC 3207 4.2)
+                    self.decider.reset();
+                    self.decider.facts.helo.clear();
+                    self.decider.facts.esmtp = false;
                     self.decider.say(|| "* TLS is up".into());
                     let features = self.features();
                     self.protocol.tls_established(features);
@@ -325,6 +339,7 @@ impl Session {
                     began: "a long session".into(),
                     client: self.peer.client.to_string(),
                     records: self.decider.records.take().unwrap_or_default(),
+                    entries: self.entries.clone(),
                 });
                 self.decider.records = None;
                 self.decider.evaluator().record = None;
@@ -355,7 +370,10 @@ impl Session {
             Ok(Ok(secure)) => {
                 let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
                 self.tls = true;
-                self.decider.tls_started(description);
+                if let Err(why) = self.decider.tls_started(description).await {
+                    self.decider.say(|| format!("* {why}"));
+                    return None;
+                }
                 Some(Box::new(secure))
             }
             _ => None,
@@ -493,99 +511,91 @@ impl Session {
     }
 
     async fn message(&mut self, counts: BodyCounts) -> Reply {
-        self.decider
-            .say(|| format!("C: (message of {} octets)", counts.octets));
-        let (Some(collector), Some(mut transaction)) =
-            (self.collector.take(), self.decider.transaction.take())
-        else {
+        self.decider.say(|| format!("C: (message of {} octets)", counts.octets));
+        let (Some(collector), Some(mut transaction)) = (self.collector.take(), self.decider.transaction.take()) else {
             return Reply::local_trouble();
         };
-        let queued = match collector.finish().await {
-            Ok(Ok(collected)) => {
-                if let Err(reply) = self
-                    .filter(&mut transaction, collected.copy.clone(), collected.header_len())
-                    .await
-                {
-                    return reply;
-                }
-                let site = Arc::clone(self.decider.site());
-                let to = Enqueue {
-                    spool: &*self.server.spool,
-                    site: &site,
-                    now: now(),
-                };
-                enqueue(to, &mut transaction, collected, counts.eight_bit).await
-            }
+        let collected = match collector.finish().await {
+            Ok(Ok(collected)) => collected,
             Ok(Err(_)) => {
-                return Reply::new(
-                    552,
-                    (5, 3, 4),
-                    "the message exceeds the size limit computed for this transaction",
-                );
+                return Reply::new(552, (5, 3, 4), "the message exceeds the size limit computed for this transaction");
             }
-            Err(error) => Err(error),
+            Err(error) => return self.not_queued(error),
         };
-        match queued {
-            Ok(queued) => {
-                self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-                let channel = transaction.envelope.source_channel.clone();
-                self.server.queued(&queued.entries, &channel);
-                Reply::message_ok(&self.transaction_id, self.decider.site().host())
-            }
-            Err(error) => {
-                self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
-                eprintln!("a message could not be queued: {error}");
-                match error {
-                    SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
-                    _ => Reply::new(
-                        452,
-                        (4, 3, 0),
-                        "the message cannot be queued now, try again later",
-                    ),
-                }
-            }
+        let (copy, header_len) = (collected.copy.clone(), collected.header_len());
+        let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
+            Ok(filtered) => filtered,
+            Err(reply) => return reply,
+        };
+        let site = Arc::clone(self.decider.site());
+        let to = Enqueue { spool: &*self.server.spool, site: &site, now: now() };
+        let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
+            Ok(queued) => queued,
+            Err(error) => return self.not_queued(error),
+        };
+        self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        self.server.queued(&queued.entries, &transaction.envelope.source_channel);
+        let room = RECORDS.saturating_sub(self.entries.len());
+        self.entries.extend(queued.entries.iter().take(room));
+        if let Some(raw) = copy {
+            self.after_filter(filtered, &transaction, raw, header_len).await;
+        }
+        Reply::message_ok(&self.transaction_id, self.decider.site().host())
+    }
+
+    fn not_queued(&self, error: SpoolError) -> Reply {
+        self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
+        eprintln!("a message could not be queued: {error}");
+        match error {
+            SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
+            _ => Reply::new(452, (4, 3, 0), "the message cannot be queued now, try again later"),
         }
     }
 
     /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
-    async fn filter(
-        &mut self,
-        transaction: &mut Transaction,
-        message: Option<Arc<[u8]>>,
-        header_len: u32,
-    ) -> Result<(), Reply> {
-        let Some(raw) = message else { return Ok(()) };
-        let configuration = self.server.configuration.load_full();
-        let filtered = self
-            .decider
-            .filter(
-                &configuration.scripts,
-                &self.server.user_scripts,
-                transaction,
-                Arc::clone(&raw),
-            )
-            .await;
-        let Some((_, reason)) = filtered.refused.first() else {
-            return Ok(());
+    async fn filter(&mut self, transaction: &mut Transaction, message: Option<&Arc<[u8]>>) -> Result<Filtered, Reply> {
+        let Some(raw) = message.map(Arc::clone) else {
+            return Ok(Filtered::default());
         };
-        if transaction.recipients.is_empty() {
-            let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
-            for (accepted, _) in &filtered.refused {
-                let from = transaction.envelope.from.clone();
-                self.log_rejection(&from, &accepted.recipient, &reply);
+        let configuration = self.server.configuration.load_full();
+        let scripts = &configuration.scripts;
+        let filtered = self.decider.filter(scripts, &self.server.user_scripts, transaction, raw).await;
+        match filtered.refused.first() {
+            Some((_, reason)) if transaction.recipients.is_empty() => {
+                let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
+                for (accepted, _) in &filtered.refused {
+                    let from = transaction.envelope.from.clone();
+                    self.log_rejection(&from, &accepted.recipient, &reply);
+                }
+                Err(reply)
             }
-            return Err(reply);
+            _ => Ok(filtered),
         }
-        // some keep it: the others' refusal goes by mail
-        outcome::refuse(
-            &self.server,
-            &configuration.site,
-            transaction,
-            (&raw, header_len),
-            filtered.refused,
-        )
-        .await;
-        Ok(())
+    }
+
+    /// What scripts want done once the message is on stable storage.
+    async fn after_filter(&mut self, filtered: Filtered, transaction: &Transaction, raw: Arc<[u8]>, header_len: u32) {
+        let site = Arc::clone(self.decider.site());
+        if !filtered.refused.is_empty() {
+            // others keep the message: the refusal goes by mail
+            outcome::refuse(&self.server, &site, transaction, (&raw, header_len), filtered.refused).await;
+        }
+        for reply in filtered.replies {
+            vacation::send(&self.server, &site, reply).await;
+        }
+        if let Some(memory) = self.server.memory.clone().filter(|_| !filtered.remember.is_empty()) {
+            let at = now();
+            let done = tokio::task::spawn_blocking(move || {
+                filtered.remember.iter().try_for_each(|(key, seconds)| {
+                    let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
+                    memory.remember(key, until, at).map(|_| ())
+                })
+            })
+            .await;
+            if let Ok(Err(error)) = done {
+                eprintln!("{error}");
+            }
+        }
     }
 
     async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {

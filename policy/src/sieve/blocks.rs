@@ -169,7 +169,8 @@ impl Compiler<'_, '_> {
             .and_then(|t| self.constant(t))
             .map(|n| n.to_ascii_lowercase());
         let span = command.span;
-        self.emit(Op::EnterLoop, span);
+        let retain = call.has("retainnestedmessages").is_some();
+        self.emit(Op::EnterLoop { retain }, span);
         let start = self.emit(Op::NextPart { exit: 0 }, span);
         self.loops.push(Loop {
             name,

@@ -39,6 +39,7 @@ pub fn compile(
         waiting: VecDeque::new(),
         scripts: 1,
         instructions: 0,
+        patterns: 0,
         needs_tree: false,
         recipient_specific: false,
     };
@@ -73,6 +74,7 @@ pub(super) struct Session<'a> {
     waiting: VecDeque<(Arc<str>, String)>,
     scripts: usize,
     instructions: usize,
+    pub patterns: usize,
     pub needs_tree: bool,
     pub recipient_specific: bool,
 }

@@ -372,6 +372,7 @@ impl Frame {
         }
         let asks = || {
             vec![Ask::Read(Read::Duplicate {
+                owner: self.request.owner.clone(),
                 handle: handle.clone(),
                 id: id.clone(),
             })]

@@ -265,6 +265,10 @@ const KEYED: &[Param] = &[
     optional("second value", Numeric),
 ];
 const LOOP_NAME: &[Tag] = &[t("name", Some(Text), &[])];
+const NESTED: &[Tag] = &[
+    of("way with nested messages", "processnestedmessages", None, &[]),
+    of("way with nested messages", "retainnestedmessages", None, &[]),
+];
 
 macro_rules! form {
     ($kind:ident $name:literal $cap:expr, $tags:expr, $params:expr, $lower:expr) => {
@@ -287,7 +291,7 @@ pub(super) static FORMS: &[Form] = &[
     form!(Control "include" &["include"], &[&[of("place", "personal", None, &[]), of("place", "global", None, &[]), t("once", None, &[]), t("optional", None, &[])]], &[p("script name", Text)], lower::control::include),
     form!(Control "return" &["include"], &[], &[], lower::control::leave),
     form!(Control "global" &["include"], &[], &[p("names", Strings)], lower::control::global),
-    form!(Control "foreverypart" &["foreverypart"], &[LOOP_NAME], &[], None, true, lower::nothing),
+    form!(Control "foreverypart" &["foreverypart"], &[LOOP_NAME, NESTED], &[], None, true, lower::nothing),
     form!(Control "loop" &[], &[], &[], Many, true, lower::nothing),
     form!(Control "break" &[], &[LOOP_NAME], &[], lower::control::break_loop),
     form!(Control "continue" &[], &[LOOP_NAME], &[], lower::control::continue_loop),

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::spam::Spam;
 use crate::ask::{Answer, Ask};
 use crate::machine::{Context, Outcome, Resume, RunError, Transfer};
-use crate::message::mime::Part;
+use crate::message::mime::{Content, Part};
 use crate::message::{HeaderView, Message, Overlay};
 use crate::trace::Kind;
 
@@ -78,6 +78,8 @@ struct Loop {
     next: usize,
     end: usize,
     current: Option<usize>,
+    /// Nested messages are leaves.
+    retain: bool,
 }
 
 /// A test of the duplicate memory and its answer, which all tests of one run share.
@@ -226,7 +228,7 @@ impl Frame {
                 let message = self.render(cx, message, span)?;
                 return Err(Halt::fault(message, span));
             }
-            Op::EnterLoop => self.enter_loop(span)?,
+            Op::EnterLoop { retain } => self.enter_loop(*retain, span)?,
             Op::NextPart { exit } => {
                 cx.burn(1, Some(span))?;
                 let parts = self.loops.last_mut();
@@ -235,6 +237,12 @@ impl Frame {
                         let part = parts.next;
                         parts.current = Some(part);
                         parts.next += 1;
+                        if parts.retain
+                            && let Some(nested) = self.message.tree().parts.get(part)
+                            && nested.content == Content::Message
+                        {
+                            parts.next = nested.end.min(parts.end);
+                        }
                         cx.trace
                             .add(Kind::Control, Some(span), || format!("part {}", part + 1));
                     }
@@ -251,6 +259,7 @@ impl Frame {
                     next: 0,
                     end: MAX_PASSES,
                     current,
+                    retain: false,
                 });
             }
             Op::NextPass => {
@@ -288,7 +297,7 @@ impl Frame {
         Ok(Flow::Next)
     }
 
-    fn enter_loop(&mut self, span: Span) -> Result<(), Halt> {
+    fn enter_loop(&mut self, retain: bool, span: Span) -> Result<(), Halt> {
         let message = Arc::clone(&self.message);
         let tree = message.tree();
         if tree.truncated {
@@ -308,6 +317,7 @@ impl Frame {
             next,
             end,
             current: outer,
+            retain,
         });
         Ok(())
     }

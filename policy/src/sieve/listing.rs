@@ -44,7 +44,7 @@ impl Names<'_> {
             Op::Stop => "stop".to_owned(),
             Op::Return => "return".to_owned(),
             Op::Error(message) => format!("error {}", self.string(message)),
-            Op::EnterLoop => "enter loop".to_owned(),
+            Op::EnterLoop { .. } => "enter loop".to_owned(),
             Op::NextPart { exit } => format!("next part or jump {exit}"),
             Op::EnterPasses => "enter passes".to_owned(),
             Op::NextPass => "next pass".to_owned(),

@@ -188,7 +188,7 @@ impl Frame {
             Ready::Regexes(all) => all,
             _ => {
                 for key in keys {
-                    cx.burn(1000 + 100 * key.len() as u64, Some(span))?;
+                    cx.burn(20_000 + 1000 * key.len() as u64, Some(span))?;
                     built.push(pattern::compile(key, matching.comparator).map_err(|why| {
                         Halt::fault(format!("the pattern \"{key}\" cannot be used: {why}"), span)
                     })?);

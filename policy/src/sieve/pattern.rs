@@ -24,6 +24,9 @@ pub(super) struct Pattern {
     pub weight: u64,
 }
 
+/// Constant patterns of one program at most: each takes time to compile and room to keep.
+pub const MAX_PATTERNS: usize = 200;
+
 /// Compiles a pattern; a letter-case comparator makes it blind to case.
 pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Pattern, String> {
     let regex = build(pattern, comparator)?;
@@ -97,6 +100,7 @@ fn build(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
         .unicode(true)
         .dot_matches_new_line(true)
         .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED)
         .nest_limit(50)
         .build()
         .map_err(|e| match e {

@@ -68,8 +68,10 @@ pub(super) enum Op {
     Stop,
     Return,
     Error(Str),
-    /// Begins a loop over the parts below the current one.
-    EnterLoop,
+    /// Begins a loop over the parts below the current one; with `retain`, nested messages are leaves.
+    EnterLoop {
+        retain: bool,
+    },
     /// Makes the next part the current one, or leaves the loop.
     NextPart {
         exit: usize,

@@ -1,0 +1,161 @@
+//! Vacation replies: built, sent, and remembered so that a sender gets one in an interval.
+//!
+//! Whether a reply is due at all was decided by the script's run (RFC 5230 4, RFC 3834 2). Here: one reply a
+//! sender, owner and text in the interval, over restarts; the null return path; `Auto-Submitted`.
+
+use std::sync::Arc;
+
+use jiff::Zoned;
+use policy::site::Site;
+use store::envelope::{Notify, Recipient};
+
+use crate::queue::PROCESS;
+use crate::server::{Server, now};
+use crate::transaction::{Accepted, Collected, Enqueue, Transaction, date, enqueue, unique_id};
+
+/// A reply that a script asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// Who replies.
+    pub owner: String,
+    /// Who gets it.
+    pub to: String,
+    /// Subject.
+    pub subject: String,
+    /// Text, or a whole MIME entity.
+    pub reason: String,
+    /// The text is a MIME entity.
+    pub mime: bool,
+    /// The From address that the script gave.
+    pub from: Option<String>,
+    /// What the text is remembered by.
+    pub key: String,
+    /// Seconds until the next reply to this sender.
+    pub interval: u64,
+    /// Message-ID of the message replied to.
+    pub message_id: String,
+}
+
+/// Sends a reply, unless its sender had one lately.
+pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
+    let Some(memory) = server.memory.clone() else { return };
+    let key = format!("vacation\0{}\0{}\0{}", reply.owner.to_lowercase(), reply.key, reply.to.to_lowercase());
+    let at = now();
+    let until = at.saturating_add(i64::try_from(reply.interval).unwrap_or(i64::MAX / 2));
+    // remembered first: a reply too few is better than one too many
+    let remembered = tokio::task::spawn_blocking(move || memory.remember(&key, until, at)).await;
+    match remembered {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return,
+        Ok(Err(error)) => return crate::notice::send(&format!("a vacation reply of {} is not sent: {error}", reply.owner)),
+        Err(_) => return,
+    }
+    let id = unique_id();
+    let message = build(&reply, &id, site.host(), &Zoned::now());
+    let header_len = memchr::memmem::find(&message, b"\r\n\r\n").map_or(message.len(), |i| i + 4);
+    let mut transaction = Transaction::default();
+    transaction.envelope.arrived = at;
+    transaction.envelope.source_channel = PROCESS.to_string();
+    transaction.envelope.no_vacation = true;
+    transaction.recipients.push(Accepted {
+        recipient: Recipient {
+            address: reply.to.clone(),
+            original: format!("rfc822;{}", reply.to),
+            intermediate: reply.to.clone(),
+            notify: Notify { given: true, ..Notify::default() },
+            ..Recipient::default()
+        },
+        channel: PROCESS.to_string(),
+        ..Accepted::default()
+    });
+    let eight_bit = !message.is_ascii();
+    let collected = Collected::from_bytes(&*server.spool, message, header_len, format!("<{id}@{}>", site.host())).await;
+    let queued = match collected {
+        Ok(collected) => {
+            let to = Enqueue { spool: &*server.spool, site, now: at };
+            enqueue(to, &mut transaction, collected, eight_bit).await
+        }
+        Err(error) => Err(error),
+    };
+    match queued {
+        Ok(queued) => server.queued(&queued.entries, PROCESS),
+        Err(error) => eprintln!("a vacation reply could not be queued: {error}"),
+    }
+}
+
+/// The reply as a message.
+fn build(reply: &Reply, id: &str, host: &str, at: &Zoned) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut field = |name: &str, value: &str| policy::message::edit::write_field(&mut out, name, &one_line(value));
+    field("From", &format!("<{}>", reply.from.as_deref().map_or(reply.owner.as_str(), bare)));
+    field("To", &format!("<{}>", reply.to));
+    field("Subject", &reply.subject);
+    field("Date", &date(at));
+    field("Message-ID", &format!("<{id}@{host}>"));
+    if !reply.message_id.is_empty() {
+        field("In-Reply-To", &reply.message_id);
+        field("References", &reply.message_id);
+    }
+    field("Auto-Submitted", "auto-replied (vacation)");
+    field("MIME-Version", "1.0");
+    let reason = reply.reason.replace("\r\n", "\n");
+    if reply.mime {
+        // the script's entity has its own Content fields; nothing else may come from it
+        let (header, body) = reason.split_once("\n\n").unwrap_or(("", reason.as_str()));
+        let mut keep = false;
+        for line in header.split('\n') {
+            let folded = line.starts_with([' ', '\t']);
+            keep = if folded { keep } else { line.to_ascii_lowercase().starts_with("content-") };
+            if keep {
+                out.extend_from_slice(line.replace('\r', " ").as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body.replace('\r', " ").replace('\n', "\r\n").as_bytes());
+    } else {
+        let (charset, encoding) = if reason.is_ascii() { ("us-ascii", "7bit") } else { ("utf-8", "8bit") };
+        out.extend_from_slice(format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes());
+        out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
+        out.extend_from_slice(reason.replace('\r', " ").replace('\n', "\r\n").as_bytes());
+    }
+    if !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// The address within `Name <address>`.
+fn bare(text: &str) -> &str {
+    let inner = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inner.map_or(text.trim(), |(address, _)| address)
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_script_gets_into_other_fields() {
+        let reply = Reply {
+            owner: "alice@example.com".into(),
+            to: "bob@example.com".into(),
+            subject: "Away\r\nBcc: evil@example.com".into(),
+            reason: "Content-Type: text/plain\nBcc: x@y.example\n folded\n\nGone.\nBack soon.".into(),
+            mime: true,
+            from: Some("Alice <a@example.com>".into()),
+            key: "k".into(),
+            interval: 60,
+            message_id: "<1@x>".into(),
+        };
+        let text = String::from_utf8(build(&reply, "ID", "mail.example.com", &Zoned::now())).unwrap();
+        assert!(text.starts_with("From: <a@example.com>\r\nTo: <bob@example.com>\r\nSubject: Away  Bcc: evil"), "{text}");
+        assert!(!text.contains("\r\nBcc:") && !text.contains("folded"), "{text}");
+        assert!(text.contains("\r\nAuto-Submitted: auto-replied"), "{text}");
+        assert!(text.ends_with("Content-Type: text/plain\r\n\r\nGone.\r\nBack soon.\r\n"), "{text}");
+    }
+}
