@@ -87,7 +87,9 @@ pub fn drive(
     trace: bool,
 ) -> Result<(SieveOutcome, String), Failure> {
     let mut machine = Machine::new(Arc::default(), Limits::default());
-    machine.trace = Trace::on(trace);
+    if trace {
+        machine.trace = Trace::on(true);
+    }
     machine.start_sieve(request);
     loop {
         match machine.step(&facts) {
