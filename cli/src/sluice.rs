@@ -51,6 +51,18 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         run: commands::explain::run,
     },
     Subcommand {
+        name: "check",
+        about: "Say everything that can be said of a configuration: errors, rules that do nothing, an open relay",
+        define: commands::check::define,
+        run: commands::check::run,
+    },
+    Subcommand {
+        name: "sieve",
+        about: "Check, run, test and format Sieve scripts",
+        define: commands::sieve::define,
+        run: commands::sieve::run,
+    },
+    Subcommand {
         name: "status",
         about: "Counters of the running server",
         define: |command| command,

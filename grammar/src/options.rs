@@ -113,7 +113,7 @@ fn read(
                         .help("write `]` at its end"),
                 ),
             }
-        } else if let Some(eq) = body.find('=') {
+        } else if let Some(eq) = body.find('=').filter(|eq| !body[..*eq].trim_ascii().is_empty()) {
             let (name, value) = (&body[..eq], &body[eq + 1..]);
             let lead = name.len() - name.trim_ascii_start().len();
             let value_lead = value.len() - value.trim_ascii_start().len();

@@ -103,6 +103,8 @@ pub fn texts(layout: &Layout) -> Texts {
         aliases: read("aliases"),
         dispatcher: read("dispatcher.cnf"),
         general: read("general.txt"),
+        reverse: read("reverse.txt"),
+        forward: read("forward.txt"),
         filter: read("imta.filter"),
         ..Texts::default()
     };

@@ -187,7 +187,8 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
             let mut text = String::new();
             let mut sessions = Vec::new();
             for session in server.ring.last(last.clamp(1, 100)) {
-                let lines = explain::lines(&session.records, &site, all);
+                let mut lines = explain::lines(&session.records, &site, all);
+                lines.extend(explain::lines(&server.ring.late(&session), &site, all));
                 text.push_str(&format!("Session of {} with {}\n", session.began, session.client));
                 for line in &lines {
                     text.push_str(&line.text);

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use policy::site::Site;
 use policy::trace::{Event, JsonEvent, Kind, to_json};
 
+use store::spool::EntryId;
+
+use crate::evaluate::Evaluation;
 use crate::transaction::Record;
 
 /// Sessions kept.
@@ -27,12 +30,18 @@ pub struct Recorded {
     pub client: String,
     /// What happened.
     pub records: Vec<Record>,
+    /// Queue entries that the session made.
+    pub entries: Vec<EntryId>,
 }
+
+/// LOG_ACTION evaluations kept; they come after the session that they belong to.
+const LATE: usize = 1000;
 
 /// The last sessions.
 #[derive(Debug, Default)]
 pub struct Ring {
     sessions: Mutex<VecDeque<Arc<Recorded>>>,
+    late: Mutex<VecDeque<(EntryId, Evaluation)>>,
 }
 
 impl Ring {
@@ -43,6 +52,22 @@ impl Ring {
             sessions.pop_front();
         }
         sessions.push_back(Arc::new(session));
+    }
+
+    /// Keeps what LOG_ACTION was asked about a queue entry.
+    pub fn push_late(&self, entry: EntryId, evaluation: Evaluation) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.len() >= LATE {
+            late.pop_front();
+        }
+        late.push_back((entry, evaluation));
+    }
+
+    /// What LOG_ACTION was asked about the entries of a session, in order.
+    pub fn late(&self, session: &Recorded) -> Vec<Record> {
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = late.iter().filter(|(entry, _)| session.entries.contains(entry));
+        of.map(|(_, evaluation)| Record::Evaluated(Box::new(evaluation.clone()))).collect()
     }
 
     /// The last `n` sessions, oldest first.

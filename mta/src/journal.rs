@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::callout::Callouts;
 use crate::configuration::Configuration;
 use crate::evaluate::Evaluator;
+use crate::explain::Ring;
 use crate::log::file::{Accepted, LogWriter, WriterSettings};
 use crate::log::probe::{self, LogAction};
 use crate::log::record::{
@@ -96,6 +97,7 @@ impl Journal {
         configuration: Arc<ArcSwap<Configuration>>,
         callouts: Callouts,
         spool: Arc<dyn Spool>,
+        ring: Arc<Ring>,
     ) -> std::io::Result<Journal> {
         let separate = configuration.load().log.separate_connection_log;
         let settings = WriterSettings {
@@ -112,6 +114,7 @@ impl Journal {
                     dropped: Arc::clone(&dropped),
                     callouts: callouts.clone(),
                     spool: Arc::clone(&spool),
+                    ring: Arc::clone(&ring),
                     tags: HashMap::new(),
                 };
                 tokio::spawn(worker.run(receiver));
@@ -336,6 +339,7 @@ struct Worker {
     dropped: Arc<Dropped>,
     callouts: Callouts,
     spool: Arc<dyn Spool>,
+    ring: Arc<Ring>,
     tags: HashMap<EntryId, String>,
 }
 
@@ -352,6 +356,7 @@ impl Worker {
             seed: job.entry.map_or(0, |e| e.0),
         };
         let mut evaluator = Evaluator::new(Arc::clone(&job.configuration.site), self.callouts.clone(), facts);
+        evaluator.record = job.entry.map(|_| Vec::new());
         let known = job.entry.and_then(|e| self.tags.get(&e));
         let probe = match known {
             Some(tag) if !job.probe.starts_with(&format!("{tag}|")) => format!("{tag}|{}", job.probe),
@@ -359,6 +364,9 @@ impl Worker {
         };
         // a failure or a callout that takes too long never affects mail, nor the entry
         let result = evaluator.map(probe::TABLE, &probe, FlagSet::default()).await;
+        if let (Some(entry), Some(evaluations)) = (job.entry, evaluator.record.take()) {
+            evaluations.into_iter().for_each(|e| self.ring.push_late(entry, e));
+        }
         let action = match &result {
             Ok(Some(result)) if result.matched > 0 => {
                 LogAction::read(result.arguments(), |flag| result.flags.has(flag))

@@ -113,7 +113,7 @@ pub struct Server {
     /// The log.
     pub journal: Journal,
     /// The last sessions.
-    pub ring: Ring,
+    pub ring: Arc<Ring>,
     /// TLS for servers.
     pub server_tls: ArcSwapOption<rustls::ServerConfig>,
     /// TLS for clients.
@@ -186,12 +186,14 @@ impl Server {
             drivers = drivers.with_memory(Arc::clone(memory));
         }
         let drivers = Arc::new(drivers);
+        let ring = Arc::new(Ring::default());
         let journal = Journal::start(
             &layout.log(),
             &layout.queue(),
             Arc::clone(&configuration),
             Callouts::Live(Arc::clone(&drivers)),
             Arc::clone(&spool),
+            Arc::clone(&ring),
         )
         .map_err(io(layout.log()))?;
         let names = tls_names(&configuration.load());
@@ -214,7 +216,7 @@ impl Server {
             spool,
             scheduler,
             journal,
-            ring: Ring::default(),
+            ring,
             server_tls,
             client_tls,
             failures: Mutex::new(AuthFailures::default()),

@@ -10,6 +10,7 @@ use grammar::Span;
 use grammar::aliases::{Alias, Member};
 
 use crate::address::{Address, split_subaddress};
+use crate::channel::Subaddress;
 
 /// ALIAS_DOMAINS where the site sets none: all three forms.
 pub const ALIAS_DOMAINS: i64 = 7;
@@ -62,17 +63,26 @@ impl Aliases {
     }
 
     /// Looks an address up; `domains` is ALIAS_DOMAINS, `local_channel` says that the address matches
-    /// channel `l`.
-    pub fn find(&self, address: &Address, domains: i64, local_channel: bool) -> Option<Found> {
+    /// channel `l`, `subaddress` what its channel says of subaddresses.
+    pub fn find(
+        &self,
+        address: &Address,
+        domains: i64,
+        local_channel: bool,
+        subaddress: Subaddress,
+    ) -> Option<Found> {
         let domain = address.domain.as_deref().unwrap_or("").to_lowercase();
         let local = address.local.to_lowercase();
         let (name, sub) = split_subaddress(&local, '+');
+        let written_sub = split_subaddress(&address.local, '+').1;
         let postmaster = name == "postmaster";
         let mut forms: Vec<(String, bool)> = Vec::new();
         let mut add = |suffix: &str| {
             forms.push((format!("{local}{suffix}"), false));
-            if !sub.is_empty() {
+            if !sub.is_empty() && subaddress != Subaddress::Exact {
                 forms.push((format!("{name}+*{suffix}"), true));
+            }
+            if !sub.is_empty() && subaddress == Subaddress::Relaxed {
                 forms.push((format!("{name}{suffix}"), true));
             }
         };
@@ -89,7 +99,7 @@ impl Aliases {
             .into_iter()
             .find_map(|(f, relaxed)| self.by_name.get(&f).map(|e| (f, relaxed, e)))?;
         let member = |m: &Member| {
-            let replacement = if relaxed { sub } else { "" };
+            let replacement = if relaxed { written_sub } else { "" };
             m.text.replacen("+*", replacement, 1)
         };
         Some(Found {
@@ -117,19 +127,23 @@ mod tests {
             &mut diagnostics,
         );
         let aliases = Aliases::new(parsed);
+        use Subaddress::Relaxed;
         let cases = [
-            ("Postmaster@q.example", 6, true, Some("root@x.example")),
-            ("ann@x.example", 6, true, Some("a@y")),
-            ("ann+list@x.example", 6, true, Some("a@y")),
-            ("bob+list@x.example", 7, true, Some("b+list@y")),
-            ("bob@x.example", 7, true, Some("b@y")),
-            ("bob@x.example", 6, true, None),
-            ("bob@x.example", 7, false, None),
-            ("any@z.example", 6, true, Some("all@y")),
-            ("any@z.example", 2, true, None),
+            ("Postmaster@q.example", 6, true, Relaxed, Some("root@x.example")),
+            ("ann@x.example", 6, true, Relaxed, Some("a@y")),
+            ("ann+list@x.example", 6, true, Relaxed, Some("a@y")),
+            ("bob+list@x.example", 7, true, Relaxed, Some("b+list@y")),
+            ("bob+List@x.example", 7, true, Relaxed, Some("b+List@y")),
+            ("bob+list@x.example", 7, true, Subaddress::Wild, None),
+            ("bob+list@x.example", 7, true, Subaddress::Exact, None),
+            ("bob@x.example", 7, true, Relaxed, Some("b@y")),
+            ("bob@x.example", 6, true, Relaxed, None),
+            ("bob@x.example", 7, false, Relaxed, None),
+            ("any@z.example", 6, true, Relaxed, Some("all@y")),
+            ("any@z.example", 2, true, Relaxed, None),
         ];
-        for (address, domains, local, expected) in cases {
-            let found = aliases.find(&Address::parse(address).unwrap(), domains, local);
+        for (address, domains, local, form, expected) in cases {
+            let found = aliases.find(&Address::parse(address).unwrap(), domains, local, form);
             assert_eq!(
                 found.as_ref().map(|f| f.members[0].as_str()),
                 expected,

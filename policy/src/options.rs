@@ -6,7 +6,7 @@ use grammar::options::{Setting, number};
 use grammar::{Diagnostic, Span};
 
 /// Options that take effect in this version.
-const EFFECTIVE: &[&str] = &[
+pub const EFFECTIVE: &[&str] = &[
     "ACCESS_COUNTS",
     "ACCESS_ERRORS",
     "ACCESS_ORCPT",
@@ -43,12 +43,15 @@ const EFFECTIVE: &[&str] = &[
     "RETURN_ADDRESS",
     "RETURN_PERSONAL",
     "RETURN_UNITS",
+    "REVERSE_ENVELOPE",
     "SEPARATE_CONNECTION_LOG",
+    "USE_FORWARD_DATABASE",
+    "USE_REVERSE_DATABASE",
     "USE_TEXT_DATABASES",
 ];
 
 /// Options that are known and do nothing in this version, or nothing any more.
-const RECOGNISED: &[&str] = &[
+pub const RECOGNISED: &[&str] = &[
     "ALIAS_DATABASE_URL",
     "ALIAS_ENTRY_CACHE_NEGATIVE",
     "ALIAS_ENTRY_CACHE_SIZE",
@@ -192,7 +195,6 @@ const RECOGNISED: &[&str] = &[
     "REVERSE_ADDRESS_CACHE_TIMEOUT",
     "REVERSE_DATABASE_URL",
     "REVERSE_DATA_SIZE",
-    "REVERSE_ENVELOPE",
     "REVERSE_URL",
     "ROUTE_TO_ROUTING_HOST",
     "SIEVE_REDIRECT_ADD_RESENT",
@@ -216,10 +218,8 @@ const RECOGNISED: &[&str] = &[
     "USE_CANONICAL_RETURN",
     "USE_DOMAIN_DATABASE",
     "USE_ERRORS_TO",
-    "USE_FORWARD_DATABASE",
     "USE_ORIG_RETURN",
     "USE_PERMANENT_ERROR",
-    "USE_REVERSE_DATABASE",
     "USE_WARNINGS_TO",
     "VACATION_CLEANUP",
     "VACATION_MINIMUM_TIMEOUT",

@@ -31,6 +31,10 @@ pub struct Texts {
     pub dispatcher: Option<(String, String)>,
     /// `general.txt`, the general text database.
     pub general: Option<(String, String)>,
+    /// `reverse.txt`, the reverse text database.
+    pub reverse: Option<(String, String)>,
+    /// `forward.txt`, the forward text database.
+    pub forward: Option<(String, String)>,
     /// `imta.filter`, the system Sieve script.
     pub filter: Option<(String, String)>,
     /// What `&/IMTA_HOST/` stands for, where the site says so; else the official name of channel `l`.
@@ -52,6 +56,10 @@ pub struct Site {
     pub aliases: Aliases,
     /// The general text database.
     pub general: HashMap<String, String>,
+    /// The reverse text database; empty unless USE_TEXT_DATABASES has bit 2.
+    pub reverse: HashMap<String, String>,
+    /// The forward text database; empty unless USE_TEXT_DATABASES has bit 4.
+    pub forward: HashMap<String, String>,
     /// Services of the dispatcher.
     pub services: Vec<Service>,
     /// All texts, for places in messages and traces.
@@ -106,6 +114,8 @@ impl Site {
             program: Arc::new(program),
             aliases: Aliases::default(),
             general: HashMap::new(),
+            reverse: HashMap::new(),
+            forward: HashMap::new(),
             services: Vec::new(),
             sources,
             diagnostics,
@@ -243,7 +253,13 @@ impl Loader<'_> {
             }
             None => Vec::new(),
         };
-        let general = self.general(texts);
+        let general = self.text_database(&texts.general, texts);
+        let text_databases = options.number("USE_TEXT_DATABASES", 0);
+        let mut database = |bit, text| match text_databases & bit != 0 {
+            true => self.text_database(text, texts),
+            false => HashMap::new(),
+        };
+        let (reverse, forward) = (database(2, &texts.reverse), database(4, &texts.forward));
         let services = self.services(texts, &channels);
         Site {
             options,
@@ -251,6 +267,8 @@ impl Loader<'_> {
             program: Arc::new(Program { tables, names, rules }),
             aliases: Aliases::new(aliases),
             general,
+            reverse,
+            forward,
             services,
             sources: Sources::new(),
             diagnostics: Vec::new(),
@@ -311,8 +329,9 @@ impl Loader<'_> {
         }
     }
 
-    fn general(&mut self, texts: &Texts) -> HashMap<String, String> {
-        match self.add(&texts.general, texts) {
+    /// A text database: `key value` a line. Keys are in lower case.
+    fn text_database(&mut self, text: &Option<(String, String)>, texts: &Texts) -> HashMap<String, String> {
+        match self.add(text, texts) {
             Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
             None => HashMap::new(),
         }

@@ -173,7 +173,10 @@ async fn play(decider: &mut Decider, matches: &ArgMatches, callouts: &Callouts) 
     }
     decider.say(|| "S: 220".into());
     if matches.get_flag("tls") {
-        decider.tls_started("TLS-256-TLS_AES_256_GCM_SHA384".into());
+        if let Err(why) = decider.tls_started("TLS-256-TLS_AES_256_GCM_SHA384".into()).await {
+            decider.say(|| format!("* {why}"));
+            return Ok(false);
+        }
         decider.say(|| "* TLS is up".into());
     }
     let helo = matches.get_one::<String>("helo").cloned().unwrap_or_default();

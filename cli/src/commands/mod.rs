@@ -1,10 +1,12 @@
 //! The commands that run a server, talk to it, or play a policy.
 
+pub mod check;
 pub mod control;
 pub mod explain;
 pub mod probe;
 pub mod qm;
 pub mod send;
+pub mod sieve;
 pub mod up;
 
 use std::future::Future;

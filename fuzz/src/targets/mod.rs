@@ -247,7 +247,7 @@ pub fn aliases(octets: &[u8]) {
     for text in ADDRESSES.iter().copied().chain(names.iter().map(String::as_str)) {
         if let Ok(address) = Address::parse(text) {
             for domains in 0..8 {
-                table.find(&address, domains, domains % 2 == 0);
+                table.find(&address, domains, domains % 2 == 0, Default::default());
             }
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Configuration, Layout, include, texts};
 
 /// First octets of an image; the digit is its version.
-const MAGIC: &[u8; 8] = b"SLUICE 1";
+const MAGIC: &[u8; 8] = b"SLUICE 2";
 
 /// The texts of a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ impl Image {
             "aliases",
             "dispatcher.cnf",
             "general.txt",
+            "reverse.txt",
+            "forward.txt",
             "imta.filter",
             "msg.conf",
         ];

@@ -9,8 +9,6 @@ use crate::access::{Point, unknown_flags};
 /// Policy points that are known, and not asked in this version.
 const NOT_ASKED: &[Point] = &[
     Point::IpAccess,
-    Point::DequeueAccess,
-    Point::TlsAccess,
     Point::EtrnAccess,
     Point::AuthRewrite,
     Point::AuthAccess,
@@ -18,8 +16,6 @@ const NOT_ASKED: &[Point] = &[
 
 /// Other tables of the product that are known, and not probed in this version.
 const NOT_PROBED: &[&str] = &[
-    "REVERSE",
-    "FORWARD",
     "PERSONAL_NAMES",
     "COMMENT_STRINGS",
     "CHARSET-CONVERSION",
@@ -34,10 +30,13 @@ const NOT_PROBED: &[&str] = &[
     "MX_ACCESS",
 ];
 
+/// Tables that are no policy points and are probed.
+const PROBED: &[&str] = &["LOG_ACTION", "INTERNAL_IP"];
+
 /// Says which tables are not probed, and which flags of probed ones have no meaning.
 pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for table in site.program.tables() {
+    for (number, table) in site.program.tables().iter().enumerate() {
         let name = table.name.to_ascii_uppercase();
         let point = Point::by_table(&name);
         if point.is_some_and(|p| NOT_ASKED.contains(&p)) || NOT_PROBED.contains(&name.as_str()) {
@@ -51,7 +50,25 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
             );
         }
         if point.is_none() {
+            let called = site.program.tables().iter().any(|t| t.calls().any(|n| n as usize == number))
+                || site.program.rules.calls(&name);
+            if !called && !PROBED.contains(&name.as_str()) && !NOT_PROBED.contains(&name.as_str()) {
+                let mut d = Diagnostic::warning("M022", table.span, format!("nothing looks into table {name}"));
+                let known: Vec<String> = Point::ALL.iter().map(|p| p.table().to_string()).collect();
+                d = match policy::mapping::nearest(&name, known.iter()) {
+                    Some(near) => d.help(format!("did you mean `{near}`?")),
+                    None => d.help("call it from another table, as `$|TABLE;argument|`, or from a rewrite rule"),
+                };
+                found.push(d);
+            }
             continue;
+        }
+        for span in table.unguarded() {
+            found.push(
+                Diagnostic::warning("M023", span, "where this fails, the look-up ends here and nothing is refused")
+                    .label("no `$C` to the left of it")
+                    .help("write `$C` in front of it to go on with the next entry"),
+            );
         }
         for (flag, span) in table.flags() {
             let mut set = FlagSet::default();

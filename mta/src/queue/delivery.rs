@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use store::envelope::Failure;
-use store::spool::{Entry, SpoolError};
+use policy::Facts;
+use store::spool::{Change, Entry, SpoolError};
 
 use super::outcome::{self, Verdict};
 use super::scheduler::{HostQueue, MAX_JOBS};
 use super::{Program, program, smtp, store_channel};
+use crate::access::{DequeueAccess, Point, PolicyPoint, ReplyFacts};
+use crate::configuration::Configuration;
+use crate::evaluate::Evaluator;
 use crate::server::{Server, now};
+
+/// Seconds until the next attempt where DEQUEUE_ACCESS puts one off without saying how long.
+const PUT_OFF: i64 = 300;
 
 /// Starts jobs until the scheduler is closed, then waits for those that run.
 pub async fn run(server: Arc<Server>) {
@@ -55,6 +62,9 @@ async fn attempt(
 ) -> Option<(HostQueue, i64)> {
     let configuration = server.configuration.load_full();
     let site = &configuration.site;
+    if let Some(later) = postponed(server, &configuration, entry).await {
+        return Some(later);
+    }
     let content = match server.spool.content(entry.id) {
         Ok(content) => content,
         Err(SpoolError::NoEntry(_)) => return None,
@@ -90,4 +100,51 @@ async fn attempt(
         },
     };
     outcome::settle(server, &configuration, entry, &content, &pending, verdicts).await
+}
+
+/// DEQUEUE_ACCESS: whether this attempt is put off, without counting as one; says until when.
+async fn postponed(
+    server: &Arc<Server>,
+    configuration: &Configuration,
+    entry: &Arc<Entry>,
+) -> Option<(HostQueue, i64)> {
+    let site = &configuration.site;
+    site.program.table(Point::DequeueAccess.table())?;
+    let file = entry.file_name();
+    let point = DequeueAccess {
+        channel: &entry.channel,
+        file: &file,
+        queue_time: Some((now() - entry.envelope.arrived).max(0)),
+        from: &entry.envelope.from,
+        auth_parameter: "",
+        auth_sender: entry.envelope.auth_sender.as_deref().unwrap_or(""),
+        priority: entry.envelope.priority,
+        domain: &entry.host,
+        tags: &entry.envelope.tags,
+        retries: entry.attempts,
+        read_only: false,
+    };
+    let mut probe = String::new();
+    point.probe(&site.options, &mut probe);
+    let facts = Facts { now: now(), seed: entry.id.0 };
+    let mut evaluator = Evaluator::new(Arc::clone(site), server.callouts(), facts);
+    let result = evaluator.map(Point::DequeueAccess.table(), &probe, point.flags()).await;
+    let wait = match result {
+        Ok(result) => {
+            let decision = point.decide(result.as_ref(), &ReplyFacts::default());
+            if decision.accepted {
+                return None;
+            }
+            decision.effects.backoff
+        }
+        // no verdict: the mail waits a little, it is neither sent nor lost
+        Err(_) => None,
+    };
+    let wait = wait.and_then(|w| i64::try_from(w).ok()).unwrap_or(PUT_OFF);
+    let at = now().saturating_add(wait.max(1));
+    let change = Change { next_attempt: Some(at), ..Change::default() };
+    if let Err(error) = server.spool.update(entry.id, change).await {
+        eprintln!("queue entry {file}: {error}");
+    }
+    Some((HostQueue { channel: entry.channel.clone(), host: entry.host.clone() }, at))
 }

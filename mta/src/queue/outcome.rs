@@ -438,7 +438,10 @@ pub async fn readdress(
         verdicts.push(match reply {
             Ok(()) if comes_back(&mut decider, before, &configuration.site) => Verdict::failed(
                 "5.4.6",
-                format!("routing loop: the rules lead {} back to channel {}", recipient.address, entry.channel),
+                format!(
+                    "routing loop: the rules lead {} back to channel {}",
+                    recipient.address, entry.channel
+                ),
             ),
             Ok(()) => Verdict::delivered(""),
             Err(reply) => {
@@ -497,8 +500,12 @@ pub async fn readdress(
 /// Takes recipients from `first` on away where they lead to a channel that addresses anew: the same rules would
 /// lead them there for ever. Says whether there were any.
 fn comes_back(decider: &mut crate::transaction::Decider, first: usize, site: &Site) -> bool {
-    let Some(transaction) = &mut decider.transaction else { return false };
-    let mut added = transaction.recipients.split_off(first.min(transaction.recipients.len()));
+    let Some(transaction) = &mut decider.transaction else {
+        return false;
+    };
+    let mut added = transaction
+        .recipients
+        .split_off(first.min(transaction.recipients.len()));
     let all = added.len();
     added.retain(|accepted| program(site, &accepted.channel) != Some(Program::Process));
     let looped = added.len() < all;

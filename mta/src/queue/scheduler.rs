@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct State {
     channel_jobs: HashMap<String, usize>,
     /// Entries that a job has in hand.
     active: HashSet<EntryId>,
+    /// The host queue that a job was last started for: the next one after it has its turn.
+    last_started: Option<HostQueue>,
     /// Channels that an operator stopped.
     stopped: HashSet<String>,
     closed: bool,
@@ -192,6 +195,7 @@ impl Scheduler {
                 let now = now();
                 state.ripen(now);
                 if let Some(queue) = state.startable(&max_jobs) {
+                    state.last_started = Some(queue.clone());
                     *state.jobs.entry(queue.clone()).or_default() += 1;
                     *state.channel_jobs.entry(queue.channel.clone()).or_default() += 1;
                     return Some(queue);
@@ -287,7 +291,11 @@ impl State {
                 && (jobs == 0 || ready.len() > jobs)
                 && channel_jobs < max_jobs(&queue.channel) as usize
         };
-        self.ready.iter().find(can).map(|(queue, _)| queue.clone())
+        let after = match &self.last_started {
+            Some(last) => self.ready.range((Bound::Excluded(last), Bound::Unbounded)).find(can),
+            None => None,
+        };
+        after.or_else(|| self.ready.iter().find(can)).map(|(queue, _)| queue.clone())
     }
 
     fn end_job(&mut self, queue: &HostQueue) {
@@ -300,5 +308,53 @@ impl State {
         if let Some(jobs) = self.channel_jobs.get_mut(&queue.channel) {
             *jobs = jobs.saturating_sub(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheduler(hosts: &[(&str, u64)]) -> Arc<Scheduler> {
+        let scheduler = Scheduler::new();
+        let mut id = 0;
+        for (host, count) in hosts {
+            for _ in 0..*count {
+                id += 1;
+                scheduler.add_ready(EntryId(id), "tcp_local", host);
+            }
+        }
+        scheduler
+    }
+
+    #[tokio::test]
+    async fn every_host_has_its_turn_within_the_limit_of_jobs() {
+        let scheduler = scheduler(&[("a.example", 100), ("b.example", 1), ("c.example", 1)]);
+        let mut started = Vec::new();
+        for _ in 0..3 {
+            started.push(scheduler.next_job(|_| 3, || 0).await.unwrap().host);
+        }
+        assert_eq!(started, ["a.example", "b.example", "c.example"]);
+        // the limit of the channel is reached: nothing starts until a job ends
+        let waiting = scheduler.next_job(|_| 3, || 0);
+        assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err());
+        let queue = HostQueue { channel: "tcp_local".into(), host: "b.example".into() };
+        let id = scheduler.take(&queue).unwrap();
+        scheduler.done(id, None, 0);
+        assert_eq!(scheduler.take(&queue), None, "the job ends with its queue");
+        assert_eq!(scheduler.next_job(|_| 3, || 0).await.unwrap().host, "a.example");
+    }
+
+    #[tokio::test]
+    async fn delayed_entries_wait_and_operators_can_hurry_them() {
+        let scheduler = scheduler(&[]);
+        let queue = HostQueue { channel: "ims-ms".into(), host: String::new() };
+        scheduler.done(EntryId(7), Some((queue.clone(), 100)), 0);
+        assert_eq!(scheduler.counts()[&queue], Counts { active: 0, delayed: 1 });
+        assert!(tokio::time::timeout(Duration::from_millis(20), scheduler.next_job(|_| 1, || 99)).await.is_err());
+        assert_eq!(scheduler.next_job(|_| 1, || 100).await.unwrap(), queue);
+        assert_eq!(scheduler.take(&queue), Some(EntryId(7)));
+        scheduler.close();
+        assert!(scheduler.next_job(|_| 1, || 0).await.is_none());
     }
 }

@@ -12,7 +12,7 @@ use jiff::Zoned;
 use policy::Facts;
 use policy::channel::Need;
 use store::envelope::Recipient;
-use store::spool::SpoolError;
+use store::spool::{EntryId, SpoolError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -91,6 +91,8 @@ struct Session {
     /// A login is to be answered later than now.
     log_text: String,
     tls: bool,
+    /// Queue entries of this session; the first ones, for explaining.
+    entries: Vec<EntryId>,
 }
 
 /// Serves a connection to its end. `implicit_tls`: TLS from the first octet.
@@ -126,16 +128,19 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         transaction_id: String::new(),
         log_text: String::new(),
         tls: false,
+        entries: Vec::new(),
         server: Arc::clone(&server),
     };
     // small writes are whole replies: they must not wait for the peer's acknowledgement
     let _ = stream.set_nodelay(true);
     session.run(stream, implicit_tls).await;
-    let records = session.decider.records.take().unwrap_or_default();
+    // a session that was too long to keep whole is in the ring already
+    let Some(records) = session.decider.records.take() else { return };
     server.ring.push(Recorded {
         began,
         client: peer.client.to_string(),
         records,
+        entries: std::mem::take(&mut session.entries),
     });
 }
 
@@ -305,6 +310,10 @@ impl Session {
                         Some(secure) => *stream = secure,
                         None => return "TLS handshake failed".into(),
                     }
+                    // what was said in the clear is forgotten (RFC 3207 4.2)
+                    self.decider.reset();
+                    self.decider.facts.helo.clear();
+                    self.decider.facts.esmtp = false;
                     self.decider.say(|| "* TLS is up".into());
                     let features = self.features();
                     self.protocol.tls_established(features);
@@ -330,6 +339,7 @@ impl Session {
                     began: "a long session".into(),
                     client: self.peer.client.to_string(),
                     records: self.decider.records.take().unwrap_or_default(),
+                    entries: self.entries.clone(),
                 });
                 self.decider.records = None;
                 self.decider.evaluator().record = None;
@@ -360,7 +370,10 @@ impl Session {
             Ok(Ok(secure)) => {
                 let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
                 self.tls = true;
-                self.decider.tls_started(description);
+                if let Err(why) = self.decider.tls_started(description).await {
+                    self.decider.say(|| format!("* {why}"));
+                    return None;
+                }
                 Some(Box::new(secure))
             }
             _ => None,
@@ -522,6 +535,8 @@ impl Session {
         };
         self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
         self.server.queued(&queued.entries, &transaction.envelope.source_channel);
+        let room = RECORDS.saturating_sub(self.entries.len());
+        self.entries.extend(queued.entries.iter().take(room));
         if let Some(raw) = copy {
             self.after_filter(filtered, &transaction, raw, header_len).await;
         }

@@ -4,11 +4,12 @@
 //! SMTP session, mail that the server itself creates, and `sluice explain` use the same code.
 //!
 //! The way of a recipient: rewrite the address; ORIG_SEND_ACCESS, ORIG_MAIL_ACCESS; alias expansion, each
-//! result rewritten again; SEND_ACCESS, MAIL_ACCESS for each. Where some results of one RCPT are refused
+//! result rewritten again; FORWARD; SEND_ACCESS, MAIL_ACCESS for each. Where some results of one RCPT are refused
 //! and others are not, those that are not are accepted; where all are, the RCPT is refused.
 
 mod header;
 mod message;
+mod readdress;
 mod recipient;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
 
-use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts};
+use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, Point, TlsAccess};
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::command::{Mail, Ret};
@@ -123,6 +124,9 @@ pub struct Decider {
     pub records: Option<Vec<Record>>,
     /// Debug level that `$U` asked for.
     pub debug: i64,
+    /// For tools: recipients of channels that nothing delivers for here, and where no users are known
+    /// also local ones that are no alias, are taken as they are.
+    pub lenient: bool,
 }
 
 impl Decider {
@@ -139,6 +143,7 @@ impl Decider {
             delay_once: Duration::ZERO,
             records: record.then(Vec::new),
             debug: 0,
+            lenient: false,
         }
     }
 
@@ -307,12 +312,28 @@ impl Decider {
         }
     }
 
-    /// TLS is up: tlsswitchchannel.
-    pub fn tls_started(&mut self, description: String) {
+    /// TLS is up: TLS_ACCESS, then tlsswitchchannel. A text is why TLS counts as failed.
+    pub async fn tls_started(&mut self, description: String) -> Result<(), String> {
         self.facts.tls = Some(description);
+        let facts = self.facts.clone();
+        let point = TlsAccess { session: &facts, subject: "", issuer: "", user: "" };
+        let decision = match self.consult(&point, &ReplyFacts::default()).await {
+            Ok(decision) => decision,
+            Err(_) => Point::TlsAccess.unavailable(),
+        };
+        if !decision.accepted {
+            return Err(decision.text.unwrap_or_else(|| "TLS is refused by policy".into()));
+        }
+        if let Some(channel) = decision.effects.switch_channel.filter(|c| self.site().channel(c).is_some()) {
+            self.switch_to(channel, "TLS_ACCESS");
+        }
+        if decision.effects.no_tls_switch {
+            return Ok(());
+        }
         if let Some(target) = self.channel().and_then(|c| c.settings.tls_switch.clone()) {
             self.switch_to(target, "tlsswitchchannel");
         }
+        Ok(())
     }
 
     /// The client has authenticated: saslswitchchannel.
@@ -485,7 +506,7 @@ impl Decider {
                     format!("{}: {address}", error.text),
                 ))
             }
-            Ok(rewritten) => Ok(rewritten.address),
+            Ok(rewritten) => self.reverse(&rewritten.address, true, false, "").await,
             Err(_) => Err(no_verdict()),
         }
     }

@@ -1,15 +1,19 @@
-//! One RCPT TO: rewriting, access, alias expansion.
+//! One RCPT TO: rewriting, access, alias expansion, FORWARD.
 
 use std::sync::Arc;
 
 use policy::address::Address;
 use policy::alias::ALIAS_DOMAINS;
+use policy::forward::Forwarded;
+use policy::mapping::FlagSet;
 use policy::rewrite::Rewritten;
 use policy::{Answer, Ask, Read};
 use store::envelope::Recipient;
 
 use super::{Accepted, Decider, enhanced, in_group, no_verdict, refusal, split_tags};
-use crate::access::{Effects, MailAccess, OrigMailAccess, OrigSendAccess, RecipientFacts, SendAccess};
+use crate::access::{
+    Effects, MailAccess, OrigMailAccess, OrigSendAccess, PolicyPoint, RecipientFacts, SendAccess,
+};
 use crate::smtp::command::Rcpt;
 use crate::smtp::protocol::Reply;
 
@@ -18,8 +22,24 @@ const EXPANSION_LIMIT: usize = 10_000;
 
 /// An address that is still to be expanded.
 struct Pending {
-    address: String,
+    rewritten: Rewritten,
     level: i64,
+    /// FORWARD said that it is not to be asked again.
+    last: bool,
+    /// FORWARD holds it.
+    hold: bool,
+    intermediate: String,
+}
+
+/// What one recipient stands for.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The recipients, in order.
+    pub accepted: Vec<Accepted>,
+    /// Addresses that were refused, and how.
+    pub refused: Vec<(String, Reply)>,
+    /// Times that an alias or FORWARD put other addresses in the place of one.
+    pub expansions: usize,
 }
 
 /// What the tables said of one recipient.
@@ -83,69 +103,184 @@ impl Decider {
     }
 
     async fn recipient(&mut self, rcpt: &Rcpt) -> Result<Vec<Accepted>, Reply> {
-        let submitted = rcpt.to.as_str();
-        let first = self.route(submitted, submitted).await?;
-        let channel = first.channel.clone().unwrap_or_default();
-        let mut marks = Marks::default();
-        self.access(rcpt, &channel, &first.address, true, &mut marks)
-            .await?;
-        if !self.needs_alias(&channel) {
-            self.access(rcpt, &channel, &first.address, false, &mut marks)
-                .await?;
-            return self.accept(rcpt, &first, submitted, marks).map(|a| vec![a]);
+        let resolved = self.resolve(rcpt).await;
+        match (
+            resolved.accepted.is_empty(),
+            resolved.refused.into_iter().next_back(),
+        ) {
+            (true, Some((_, reply))) => Err(reply),
+            (true, None) => Err(unknown_alias(&rcpt.to)),
+            (false, _) => Ok(resolved.accepted),
         }
-        let mut accepted = Vec::new();
-        let mut refused = None;
+    }
+
+    /// What a recipient stands for: rewriting, the ORIG tables, then for each address that aliases and
+    /// FORWARD lead to, the other tables. Nothing is added to the transaction, except marks of the tables.
+    pub async fn resolve(&mut self, rcpt: &Rcpt) -> Resolved {
+        let submitted = rcpt.to.as_str();
+        let mut done = Resolved::default();
+        let mut marks = Marks::default();
+        let first = match self.first(rcpt, &mut marks).await {
+            Ok(first) => first,
+            Err(reply) => {
+                done.refused.push((submitted.to_string(), reply));
+                return done;
+            }
+        };
         let mut seen: Vec<String> = Vec::new();
-        let mut pending = vec![(
-            Pending {
-                address: first.address.clone(),
-                level: 0,
-            },
-            first,
-        )];
-        while let Some((item, rewritten)) = pending.pop() {
-            match self.expand(rcpt, &item, &rewritten, &mut seen).await {
-                Ok(Expansion::More(members)) => {
-                    for member in members.into_iter().rev() {
-                        match self.route(&member, submitted).await {
-                            Ok(rewritten) => pending.push((
-                                Pending {
-                                    address: rewritten.address.clone(),
-                                    level: item.level + 1,
-                                },
+        let mut pending = vec![Pending {
+            rewritten: first,
+            level: 0,
+            last: false,
+            hold: false,
+            intermediate: submitted.to_string(),
+        }];
+        while let Some(item) = pending.pop() {
+            let address = item.rewritten.address.clone();
+            if pending.len() + done.accepted.len() > EXPANSION_LIMIT {
+                let text = format!("list expands to too many addresses: {submitted}");
+                done.accepted.clear();
+                done.refused.push((address, Reply::new(452, (4, 2, 4), text)));
+                return done;
+            }
+            match self.next(rcpt, &item, &mut seen).await {
+                Ok(Next::More { forwarded, refusal }) => {
+                    done.expansions += 1;
+                    let mut more = Vec::new();
+                    for member in &forwarded.addresses {
+                        let routed = match forwarded.again {
+                            true => self.route(member, submitted).await,
+                            false => self.by_table(member, submitted),
+                        };
+                        match routed {
+                            Ok(rewritten) => more.push(Pending {
                                 rewritten,
-                            )),
-                            Err(reply) => refused = Some(reply),
+                                level: item.level + 1,
+                                last: item.last || forwarded.last || !forwarded.again,
+                                hold: item.hold || forwarded.hold,
+                                intermediate: match forwarded.keep_intermediate {
+                                    true => item.intermediate.clone(),
+                                    false => member.clone(),
+                                },
+                            }),
+                            Err(reply) => done.refused.push((member.clone(), reply)),
                         }
                     }
-                    if pending.len() + accepted.len() > EXPANSION_LIMIT {
-                        return Err(Reply::new(
-                            452,
-                            (4, 2, 4),
-                            format!("list expands to too many addresses: {submitted}"),
-                        ));
+                    pending.extend(more.into_iter().rev());
+                    if forwarded.keep {
+                        match refusal {
+                            Some(reply) => done.refused.push((address, reply)),
+                            None => self.settle(rcpt, item, marks.clone(), &mut done).await,
+                        }
                     }
                 }
-                Ok(Expansion::Final) => {
-                    let mut marks = marks.clone();
-                    let channel = rewritten.channel.clone().unwrap_or_default();
-                    let verdict = self
-                        .access(rcpt, &channel, &rewritten.address, false, &mut marks)
-                        .await;
-                    match verdict.and_then(|()| self.accept(rcpt, &rewritten, submitted, marks)) {
-                        Ok(one) => accepted.push(one),
-                        Err(reply) => refused = Some(reply),
-                    }
+                Ok(Next::Final { hold }) => {
+                    let item = Pending {
+                        hold: item.hold || hold,
+                        ..item
+                    };
+                    self.settle(rcpt, item, marks.clone(), &mut done).await;
                 }
-                Err(reply) => refused = Some(reply),
+                Err(reply) => done.refused.push((address, reply)),
             }
         }
-        match (accepted.is_empty(), refused) {
-            (true, Some(reply)) => Err(reply),
-            (true, None) => Err(unknown_alias(submitted)),
-            (false, _) => Ok(accepted),
+        done
+    }
+
+    /// The address of RCPT TO, rewritten and let through by the ORIG tables.
+    async fn first(&mut self, rcpt: &Rcpt, marks: &mut Marks) -> Result<Rewritten, Reply> {
+        let first = self.route(&rcpt.to, &rcpt.to).await?;
+        let channel = first.channel.clone().unwrap_or_default();
+        self.access(rcpt, &channel, &first.address, true, marks).await?;
+        Ok(first)
+    }
+
+    /// What comes next for an address: alias expansion, else FORWARD, else it is final.
+    async fn next(&mut self, rcpt: &Rcpt, item: &Pending, seen: &mut Vec<String>) -> Result<Next, Reply> {
+        if item.level > self.site().options.number("MAX_ALIAS_LEVELS", 10) {
+            let text = format!("aliases are nested too deeply: {}", rcpt.to);
+            return Err(Reply::new(550, (5, 4, 6), text));
         }
+        let refusal = match self.expand(rcpt, &item.rewritten, seen).await? {
+            Expansion::More(addresses) => {
+                let forwarded = Forwarded {
+                    addresses,
+                    again: true,
+                    keep_intermediate: true,
+                    ..Forwarded::default()
+                };
+                return Ok(Next::More {
+                    forwarded,
+                    refusal: None,
+                });
+            }
+            Expansion::Final => None,
+            Expansion::Unknown => Some(unknown_alias(&rcpt.to)),
+        };
+        let forwarded = match item.last {
+            true => Forwarded::default(),
+            false => {
+                self.forward(&item.rewritten.address, self.forward_flags(rcpt))
+                    .await?
+            }
+        };
+        match (forwarded.addresses.is_empty(), refusal) {
+            (false, refusal) => Ok(Next::More { forwarded, refusal }),
+            (true, None) => Ok(Next::Final { hold: forwarded.hold }),
+            (true, Some(refusal)) => {
+                let name = &item.rewritten.address;
+                self.note(|| format!("no alias and no user {name}"));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Asks the SEND and MAIL tables about a final address, and takes it.
+    async fn settle(&mut self, rcpt: &Rcpt, item: Pending, mut marks: Marks, done: &mut Resolved) {
+        let to = &item.rewritten;
+        let channel = to.channel.clone().unwrap_or_default();
+        let verdict = self.access(rcpt, &channel, &to.address, false, &mut marks).await;
+        marks.hold |= item.hold;
+        match verdict.and_then(|()| self.accept(rcpt, to, &item.intermediate, marks)) {
+            Ok(one) => done.accepted.push(one),
+            Err(reply) => done.refused.push((to.address.clone(), reply)),
+        }
+    }
+
+    /// Input flags of FORWARD: those of SEND_ACCESS.
+    fn forward_flags(&self, rcpt: &Rcpt) -> FlagSet {
+        let recipient = RecipientFacts {
+            notify: rcpt.notify,
+            ..RecipientFacts::default()
+        };
+        SendAccess {
+            session: &self.facts,
+            recipient: &recipient,
+        }
+        .flags()
+    }
+
+    /// An address that FORWARD gave without `$D`: its host must be in the channel table.
+    fn by_table(&mut self, address: &str, submitted: &str) -> Result<Rewritten, Reply> {
+        let parsed = Address::parse(address).unwrap_or_default();
+        let host = parsed
+            .route
+            .first()
+            .or(parsed.domain.as_ref())
+            .cloned()
+            .unwrap_or_default();
+        let channel = self.site().program.rules.channel_of(&host).map(str::to_string);
+        if channel.is_none() {
+            self.note(|| format!("forward: no channel has the host {host}; `$D` would rewrite {address}"));
+            let text = format!("unknown host or domain: {submitted}");
+            return Err(Reply::new(550, (5, 1, 2), text));
+        }
+        Ok(Rewritten {
+            address: address.to_string(),
+            host,
+            channel,
+            ..Rewritten::default()
+        })
     }
 
     /// Rewrites a forward address to a channel.
@@ -240,7 +375,6 @@ impl Decider {
     async fn expand(
         &mut self,
         rcpt: &Rcpt,
-        item: &Pending,
         rewritten: &Rewritten,
         seen: &mut Vec<String>,
     ) -> Result<Expansion, Reply> {
@@ -249,27 +383,20 @@ impl Decider {
             return Ok(Expansion::Final);
         }
         let site = Arc::clone(self.site());
-        let key = item.address.to_lowercase();
+        let key = rewritten.address.to_lowercase();
         if seen.contains(&key) {
-            let address = &item.address;
+            let address = &rewritten.address;
             self.note(|| format!("alias {address} stands for itself: not expanded again"));
             return Ok(Expansion::More(Vec::new()));
         }
         seen.push(key);
-        if item.level > site.options.number("MAX_ALIAS_LEVELS", 10) {
-            return Err(Reply::new(
-                550,
-                (5, 4, 6),
-                format!("aliases are nested too deeply: {}", rcpt.to),
-            ));
-        }
         let ask = Ask::Read(Read::Alias {
-            address: item.address.clone(),
+            address: rewritten.address.clone(),
         });
         match self.evaluator.callouts().perform(&[ask], &site).await.pop() {
             Some(Answer::Found(members)) => {
                 let members: Vec<String> = members.lines().map(str::to_string).collect();
-                let address = &item.address;
+                let address = &rewritten.address;
                 self.note(|| format!("directory: {address} is {}", members.join(", ")));
                 return Ok(Expansion::More(members));
             }
@@ -283,19 +410,27 @@ impl Decider {
             }
             _ => {}
         }
-        let Ok(address) = Address::parse(&item.address) else {
+        let Ok(address) = Address::parse(&rewritten.address) else {
             return Err(unknown_alias(&rcpt.to));
         };
         let domains = site.options.number("ALIAS_DOMAINS", ALIAS_DOMAINS);
         let local = site.channels.first().is_some_and(|c| c.name == channel);
-        if let Some(found) = site.aliases.find(&address, domains, local) {
+        let subaddress = site
+            .channel(channel)
+            .map(|c| c.settings.subaddress)
+            .unwrap_or_default();
+        if let Some(found) = site.aliases.find(&address, domains, local, subaddress) {
             let place = site.sources.place(found.span).to_string();
             self.note(|| format!("alias {} is {} [{place}]", found.form, found.members.join(", ")));
             return Ok(Expansion::More(found.members));
         }
-        let name = &item.address;
-        self.note(|| format!("no alias and no user {name}"));
-        Err(unknown_alias(&rcpt.to))
+        // a tool without users cannot tell who is unknown
+        if self.lenient && self.evaluator.callouts().directory().is_none() {
+            let name = &rewritten.address;
+            self.note(|| format!("no alias {name}; users are not known here, so it is taken as it is"));
+            return Ok(Expansion::Final);
+        }
+        Ok(Expansion::Unknown)
     }
 
     /// The recipient as the queue will have it.
@@ -303,9 +438,10 @@ impl Decider {
         &mut self,
         rcpt: &Rcpt,
         to: &Rewritten,
-        submitted: &str,
+        intermediate: &str,
         marks: Marks,
     ) -> Result<Accepted, Reply> {
+        let submitted = rcpt.to.as_str();
         let site = Arc::clone(self.site());
         let mut channel = to.channel.clone().unwrap_or_default();
         let address = to.address.clone();
@@ -318,7 +454,7 @@ impl Decider {
                 return Err(unknown_alias(submitted));
             }
         }
-        if !crate::queue::can_deliver(&site, &channel) {
+        if !self.lenient && !crate::queue::can_deliver(&site, &channel) {
             return Err(Reply::new(
                 550,
                 (5, 3, 5),
@@ -334,7 +470,7 @@ impl Decider {
             .clone()
             .unwrap_or_else(|| format!("rfc822;{submitted}"));
         let recipient = Recipient {
-            intermediate: submitted.to_string(),
+            intermediate: intermediate.to_string(),
             address,
             original,
             notify: rcpt.notify,
@@ -365,6 +501,24 @@ enum Expansion {
     Final,
     /// It stands for these.
     More(Vec<String>),
+    /// It is local, and nobody.
+    Unknown,
+}
+
+/// What comes next for an address.
+enum Next {
+    /// Others take its place.
+    More {
+        /// The others, and what FORWARD said of them.
+        forwarded: Forwarded,
+        /// Why the address itself is not taken, where FORWARD keeps it.
+        refusal: Option<Reply>,
+    },
+    /// It is one that mail is delivered to.
+    Final {
+        /// FORWARD holds it.
+        hold: bool,
+    },
 }
 
 fn unknown_alias(submitted: &str) -> Reply {

@@ -52,6 +52,18 @@ pub enum MxUse {
     NoMx,
 }
 
+/// Which forms of an address with a subaddress are looked up among the aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subaddress {
+    /// `name+sub`.
+    Exact,
+    /// `name+sub`, then `name+*`.
+    Wild,
+    /// `name+sub`, `name+*`, then `name`.
+    #[default]
+    Relaxed,
+}
+
 /// What the keywords of a channel say; the defaults are those of the product.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -101,6 +113,12 @@ pub struct Settings {
     pub route_local: bool,
     /// `norules`.
     pub no_rules: bool,
+    /// `noreverse`: addresses of messages queued to it are not reversed.
+    pub no_reverse: bool,
+    /// `description`.
+    pub description: Option<String>,
+    /// How a local part is looked up that has a subaddress.
+    pub subaddress: Subaddress,
     /// `bangoverpercent`, `percentonly`.
     pub binding: Binding,
     /// `dequeue_removeroute`.
@@ -401,6 +419,12 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
         "noroutelocal" => s.route_local = false,
         "norules" => s.no_rules = true,
         "rules" => s.no_rules = false,
+        "noreverse" => s.no_reverse = true,
+        "reverse" => s.no_reverse = false,
+        "description" => s.description = word(),
+        "subaddressexact" => s.subaddress = Subaddress::Exact,
+        "subaddresswild" => s.subaddress = Subaddress::Wild,
+        "subaddressrelaxed" => s.subaddress = Subaddress::Relaxed,
         "bangoverpercent" => s.binding = Binding::BangOverPercent,
         "nobangoverpercent" => s.binding = Binding::PercentOverBang,
         "percentonly" => s.binding = Binding::PercentOnly,

@@ -57,13 +57,16 @@ fn compile_table(
             template_text: entry.template_text.as_str().into(),
         });
     }
-    Table {
+    let compiled = Table {
         name: table.name.clone(),
         span: table.span,
         patterns: PatternSet::new(patterns),
         entries,
         code,
-    }
+    };
+    let elements: Vec<&[Element]> = table.entries.iter().map(|e| e.pattern.as_slice()).collect();
+    super::lint::shadowed(&compiled, &elements, diagnostics);
+    compiled
 }
 
 /// Compiles a text that came from a routine or a database, to be scanned as a template. Blanks in it

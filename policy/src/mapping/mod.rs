@@ -16,6 +16,7 @@
 
 mod compile;
 mod frame;
+mod lint;
 
 use std::fmt;
 use std::sync::Arc;

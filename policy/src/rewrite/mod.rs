@@ -76,6 +76,12 @@ pub struct ChannelFacts {
 }
 
 impl Rules {
+    /// Whether a rule asks a mapping table, by its name in any case.
+    pub fn calls(&self, table: &str) -> bool {
+        let mut parts = self.rules.iter().flat_map(|r| &r.template);
+        parts.any(|p| matches!(&p.kind, grammar::imta::PartKind::Mapping { table: t, .. } if t.eq_ignore_ascii_case(table)))
+    }
+
     /// The name of the channel that serves a host name or channel tag.
     pub fn channel_of(&self, host: &str) -> Option<&str> {
         let entry = self.hosts.get(host.to_ascii_lowercase().as_str())?;
