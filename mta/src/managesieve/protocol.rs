@@ -142,17 +142,29 @@ pub struct Reply {
 impl Reply {
     /// Done.
     pub fn ok(text: impl Into<String>) -> Self {
-        Reply { condition: Condition::Ok, code: None, text: text.into() }
+        Reply {
+            condition: Condition::Ok,
+            code: None,
+            text: text.into(),
+        }
     }
 
     /// Not done.
     pub fn no(text: impl Into<String>) -> Self {
-        Reply { condition: Condition::No, code: None, text: text.into() }
+        Reply {
+            condition: Condition::No,
+            code: None,
+            text: text.into(),
+        }
     }
 
     /// The connection ends.
     pub fn bye(text: impl Into<String>) -> Self {
-        Reply { condition: Condition::Bye, code: None, text: text.into() }
+        Reply {
+            condition: Condition::Bye,
+            code: None,
+            text: text.into(),
+        }
     }
 
     /// The same with a response code.
@@ -288,7 +300,10 @@ impl Protocol {
     /// TLS is up: what came before it is forgotten, whoever sent it.
     pub fn tls_established(&mut self) {
         let bad_commands = self.bad_commands;
-        *self = Protocol { bad_commands, ..Protocol::default() };
+        *self = Protocol {
+            bad_commands,
+            ..Protocol::default()
+        };
     }
 
     /// Closes once the output is sent; what was read further is not looked at.
@@ -325,7 +340,9 @@ impl Protocol {
             let line = match line.strip_suffix(b"\r") {
                 Some(line) => line.to_vec(),
                 None => {
-                    self.refuse(Reply::no("a line feed has no carriage return before it; end lines with CRLF"));
+                    self.refuse(Reply::no(
+                        "a line feed has no carriage return before it; end lines with CRLF",
+                    ));
                     line.to_vec()
                 }
             };
@@ -351,7 +368,9 @@ impl Protocol {
         let unseen = self.input.get(self.scanned..).unwrap_or_default();
         let found = memchr(b'\n', unseen).map(|at| self.scanned + at);
         if found.unwrap_or(self.input.len()) >= MAX_LINE {
-            self.reply(&Reply::bye(format!("a line is longer than {MAX_LINE} octets; send long strings as literals")));
+            self.reply(&Reply::bye(format!(
+                "a line is longer than {MAX_LINE} octets; send long strings as literals"
+            )));
             return None;
         }
         match found {
@@ -369,7 +388,11 @@ impl Protocol {
     }
 
     fn begin_literal(&mut self, size: Option<usize>) {
-        let most = if self.authenticated { MAX_SKIPPED } else { MAX_EARLY_LITERAL };
+        let most = if self.authenticated {
+            MAX_SKIPPED
+        } else {
+            MAX_EARLY_LITERAL
+        };
         let Some(size) = size.filter(|n| *n <= most) else {
             self.reply(&Reply::bye(format!("a literal is larger than {most} octets")));
             return;
@@ -410,7 +433,8 @@ impl Protocol {
             }
             let (word, after) = match trimmed.strip_prefix(b"\"") {
                 Some(quoted) => {
-                    let (text, after) = unquote(quoted).ok_or("a quoted string does not end, or has a wrong escape")?;
+                    let (text, after) =
+                        unquote(quoted).ok_or("a quoted string does not end, or has a wrong escape")?;
                     (Word::Text(text), after)
                 }
                 None => {
@@ -433,10 +457,12 @@ impl Protocol {
         self.literals = 0;
         if std::mem::take(&mut self.exchange) {
             // what is no string ends the exchange, as `*` does
-            return Some(Request::AuthResponse(match (<[Word; 1]>::try_from(words), fault) {
-                (Ok([Word::Text(text)]), None) => text,
-                _ => b"*".to_vec(),
-            }));
+            return Some(Request::AuthResponse(
+                match (<[Word; 1]>::try_from(words), fault) {
+                    (Ok([Word::Text(text)]), None) => text,
+                    _ => b"*".to_vec(),
+                },
+            ));
         }
         let parsed = match fault {
             Some(fault) => Err(fault),
@@ -469,8 +495,12 @@ impl Protocol {
 /// Parts the announcement of a literal from the end of a line: `Some(None)` is one of no usable size.
 fn split_literal(line: &[u8]) -> (&[u8], Option<Option<usize>>) {
     let none = (line, None);
-    let Some(inner) = line.strip_suffix(b"}") else { return none };
-    let Some(at) = inner.iter().rposition(|b| *b == b'{') else { return none };
+    let Some(inner) = line.strip_suffix(b"}") else {
+        return none;
+    };
+    let Some(at) = inner.iter().rposition(|b| *b == b'{') else {
+        return none;
+    };
     let (Some(before), Some(digits)) = (line.get(..at), inner.get(at + 1..)) else {
         return none;
     };
@@ -521,10 +551,15 @@ fn parse(words: Vec<Word>) -> Result<Request, Reply> {
     }
     let mut texts = texts.into_iter();
     let mut atoms = atoms.into_iter();
-    let arguments = (texts.next(), texts.next(), texts.next(), atoms.next(), atoms.next());
-    let name = |octets: Vec<u8>| {
-        String::from_utf8(octets).map_err(|_| Reply::no("a name is not valid UTF-8"))
-    };
+    let arguments = (
+        texts.next(),
+        texts.next(),
+        texts.next(),
+        atoms.next(),
+        atoms.next(),
+    );
+    let name =
+        |octets: Vec<u8>| String::from_utf8(octets).map_err(|_| Reply::no("a name is not valid UTF-8"));
     Ok(match (verb.as_str(), arguments) {
         ("CAPABILITY", (None, _, _, None, _)) => Request::Capability,
         ("STARTTLS", (None, _, _, None, _)) => Request::StartTls,
@@ -532,21 +567,25 @@ fn parse(words: Vec<Word>) -> Result<Request, Reply> {
         ("LISTSCRIPTS", (None, _, _, None, _)) => Request::ListScripts,
         ("UNAUTHENTICATE", (None, _, _, None, _)) => Request::Unauthenticate,
         ("NOOP", (tag, None, _, None, _)) => Request::Noop(tag),
-        ("AUTHENTICATE", (Some(mechanism), initial, None, None, _)) => {
-            Request::Authenticate { mechanism: name(mechanism)?, initial }
-        }
-        ("HAVESPACE", (Some(script), None, _, Some(size), None)) => {
-            Request::HaveSpace { name: name(script)?, size: size.parse().map_err(|_| wrong())? }
-        }
-        ("PUTSCRIPT", (Some(script), Some(text), None, None, _)) => {
-            Request::PutScript { name: name(script)?, text }
-        }
+        ("AUTHENTICATE", (Some(mechanism), initial, None, None, _)) => Request::Authenticate {
+            mechanism: name(mechanism)?,
+            initial,
+        },
+        ("HAVESPACE", (Some(script), None, _, Some(size), None)) => Request::HaveSpace {
+            name: name(script)?,
+            size: size.parse().map_err(|_| wrong())?,
+        },
+        ("PUTSCRIPT", (Some(script), Some(text), None, None, _)) => Request::PutScript {
+            name: name(script)?,
+            text,
+        },
         ("SETACTIVE", (Some(script), None, _, None, _)) => Request::SetActive(name(script)?),
         ("GETSCRIPT", (Some(script), None, _, None, _)) => Request::GetScript(name(script)?),
         ("DELETESCRIPT", (Some(script), None, _, None, _)) => Request::DeleteScript(name(script)?),
-        ("RENAMESCRIPT", (Some(from), Some(to), None, None, _)) => {
-            Request::RenameScript { from: name(from)?, to: name(to)? }
-        }
+        ("RENAMESCRIPT", (Some(from), Some(to), None, None, _)) => Request::RenameScript {
+            from: name(from)?,
+            to: name(to)?,
+        },
         ("CHECKSCRIPT", (Some(text), None, _, None, _)) => Request::CheckScript(text),
         (
             "CAPABILITY" | "STARTTLS" | "LOGOUT" | "LISTSCRIPTS" | "UNAUTHENTICATE" | "NOOP" | "AUTHENTICATE"

@@ -40,7 +40,9 @@ static CHANGE: Mutex<()> = Mutex::new(());
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
     /// The name is no name.
-    #[error("a script name has 1 to {MAX_NAME} characters, without slash, control characters, `..` or a leading dot")]
+    #[error(
+        "a script name has 1 to {MAX_NAME} characters, without slash, control characters, `..` or a leading dot"
+    )]
     Name,
     /// There is none.
     #[error("there is no script {0:?}")]
@@ -97,7 +99,10 @@ impl Scripts {
     /// The scripts of a user in the folder `SITE/sieve`; nothing is written before the first script is.
     pub fn open(sieve: &Path, uid: &str) -> Result<Self, ScriptError> {
         check_uid(uid).map_err(|_| ScriptError::Name)?;
-        let scripts = Scripts { folder: sieve.join(uid), copy: sieve.join(format!("{uid}{SUFFIX}")) };
+        let scripts = Scripts {
+            folder: sieve.join(uid),
+            copy: sieve.join(format!("{uid}{SUFFIX}")),
+        };
         scripts.adopt()?;
         Ok(scripts)
     }
@@ -143,7 +148,9 @@ impl Scripts {
         for entry in entries {
             let entry = entry?;
             let file = entry.file_name();
-            let Some(name) = file.to_str().and_then(|f| f.strip_suffix(SUFFIX)) else { continue };
+            let Some(name) = file.to_str().and_then(|f| f.strip_suffix(SUFFIX)) else {
+                continue;
+            };
             if check_name(name).is_ok() {
                 all.push((name.to_string(), entry.metadata()?.len()));
             }
@@ -182,7 +189,12 @@ impl Scripts {
         if size > MAX_SCRIPT as u64 {
             return Err(ScriptError::TooLarge);
         }
-        let others: Vec<u64> = self.all()?.into_iter().filter(|(n, _)| n != name).map(|(_, s)| s).collect();
+        let others: Vec<u64> = self
+            .all()?
+            .into_iter()
+            .filter(|(n, _)| n != name)
+            .map(|(_, s)| s)
+            .collect();
         if others.len() >= MAX_SCRIPTS {
             return Err(ScriptError::TooMany);
         }
@@ -278,7 +290,12 @@ fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let beside = path.with_file_name(".new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

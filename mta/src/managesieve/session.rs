@@ -99,7 +99,8 @@ impl Session {
                 }
                 Event::Request(Request::StartTls) => {
                     if self.tls || self.server.server_tls.load().is_none() {
-                        self.protocol.reply(&Reply::no("TLS is active already, or not offered"));
+                        self.protocol
+                            .reply(&Reply::no("TLS is active already, or not offered"));
                         continue;
                     }
                     self.protocol.reply(&Reply::ok("Begin TLS now."));
@@ -183,7 +184,14 @@ impl Session {
         let methods = Options::default().notify_methods.join(" ");
         let mut lines = vec![
             ("IMPLEMENTATION", Some(product)),
-            ("SASL", Some(if self.user.is_none() { sasl.join(" ") } else { String::new() })),
+            (
+                "SASL",
+                Some(if self.user.is_none() {
+                    sasl.join(" ")
+                } else {
+                    String::new()
+                }),
+            ),
             ("SIEVE", Some(sieve.join(" "))),
             ("NOTIFY", Some(methods)),
             ("MAXREDIRECTS", Some(redirects)),
@@ -281,7 +289,8 @@ impl Session {
         };
         match step {
             Step::Challenge(octets) => {
-                let scram = self.exchange.as_ref().and_then(Exchange::mechanism) == Some(Mechanism::ScramSha256);
+                let scram =
+                    self.exchange.as_ref().and_then(Exchange::mechanism) == Some(Mechanism::ScramSha256);
                 // the server's signature goes with the OK (RFC 5804 2.1), without a further round
                 let end = match &mut self.exchange {
                     Some(exchange) if scram && octets.starts_with(b"v=") => Some(exchange.respond(b"")),
@@ -314,7 +323,11 @@ impl Session {
                 crate::notice::send(&format!("the scripts of {uid} cannot be opened: {error}"));
                 return self.protocol.reply(&script_error(&error));
             }
-            Err(_) => return self.protocol.reply(&Reply::no("the scripts cannot be opened").code("TRYLATER")),
+            Err(_) => {
+                return self
+                    .protocol
+                    .reply(&Reply::no("the scripts cannot be opened").code("TRYLATER"));
+            }
         };
         self.log("Authentication successful", &uid, "OK");
         self.user = Some((uid, scripts));
@@ -327,7 +340,11 @@ impl Session {
     }
 
     async fn auth_failed(&mut self, error: SaslError) {
-        let login = self.exchange.take().and_then(|e| e.login().map(str::to_string)).unwrap_or_default();
+        let login = self
+            .exchange
+            .take()
+            .and_then(|e| e.login().map(str::to_string))
+            .unwrap_or_default();
         if error.is_bad_guess() {
             let client = self.peer.client.ip();
             let delay = match self.server.failures.lock() {
@@ -371,7 +388,9 @@ impl Session {
             diagnostic,
             ..Said::default()
         };
-        self.server.journal.connection(Action::Authentication, "managesieve", Direction::Inbound, &said);
+        self.server
+            .journal
+            .connection(Action::Authentication, "managesieve", Direction::Inbound, &said);
     }
 }
 
