@@ -173,7 +173,7 @@ impl Site {
         out.lines().map(|l| serde_json::from_str(l).expect("a JSON object a line")).collect()
     }
 
-    /// The messages in a user's mailbox, oldest file name first.
+    /// The messages in a user's mailbox, oldest file name first, with line feeds for line ends.
     pub fn mail(&self, user: &str) -> Vec<String> {
         let mut files = Vec::new();
         for folder in ["new", "cur"] {
@@ -181,7 +181,7 @@ impl Site {
             files.extend(std::fs::read_dir(path).into_iter().flatten().flatten().map(|f| f.path()));
         }
         files.sort();
-        files.iter().filter_map(|f| std::fs::read(f).ok()).map(|b| String::from_utf8_lossy(&b).into_owned()).collect()
+        files.iter().filter_map(|f| std::fs::read(f).ok()).map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).collect()
     }
 
     /// The one message in a user's mailbox that contains `part`, once it is there.

@@ -34,8 +34,8 @@ fn one_message_through_every_part_is_explained_as_one_trace() {
     client.say("QUIT").expect(221);
     // the spool, the mailbox
     let counted = site.mail_with("alice", "Subject: counted");
-    assert!(counted.starts_with("Return-Path: <bob@example.com>\r\n"), "{counted}");
-    assert!(counted.contains("\r\nX-Count: 0042\r\n"), "{counted}");
+    assert!(counted.starts_with("Return-Path: <bob@example.com>\n"), "{counted}");
+    assert!(counted.contains("\nX-Count: 0042\n"), "{counted}");
     assert_eq!(std::fs::read_to_string(site.config("count")).expect("the sequence").trim(), "42");
     site.mail_with("alice", "Subject: plain");
     // the log: E of both, D only of the message that LOG_ACTION left alone
