@@ -180,3 +180,33 @@ fn password() -> String {
         &letters[12..]
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_move_together() {
+        let example = "[SERVICE=A]\nPORT=2525\nPORT=2587\nTLS_PORT=2465\nPORT=4190\n";
+        let cases = [
+            (
+                "the example's",
+                2525,
+                "PORT=2525\nPORT=2587\nTLS_PORT=2465\nPORT=4190\n",
+            ),
+            ("any", 0, "PORT=0\nPORT=0\nTLS_PORT=0\nPORT=0\n"),
+            (
+                "onto another of the example",
+                2587,
+                "PORT=2587\nPORT=2649\nTLS_PORT=2527\nPORT=4252\n",
+            ),
+        ];
+        for (name, smtp, want) in cases {
+            assert_eq!(
+                move_ports(example, smtp),
+                format!("[SERVICE=A]\n{want}"),
+                "{name}"
+            );
+        }
+    }
+}
