@@ -7,7 +7,7 @@
 //! true end, literals included, so that a script's text is never taken for commands; nothing is executed that
 //! came before TLS was up ([`Protocol::tls_established`] discards it).
 //!
-//! Refuses: line feeds without carriage return, invalid UTF-8 in names, names and tags out of place.
+//! Refuses: line feeds without carriage return, invalid UTF-8 in names, commands before or after their time.
 //! Accepts `{n}` as well as `{n+}`: neither is answered before the text has come.
 //!
 //! Limits: [`MAX_LINE`], [`MAX_LITERAL`] (before login [`MAX_EARLY_LITERAL`]), [`MAX_SKIPPED`], [`MAX_WORDS`],
