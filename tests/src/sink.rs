@@ -119,6 +119,7 @@ fn serve(stream: TcpStream, extensions: &[&str], answers: &Answers, shared: &Sha
                 let lines = all.iter().enumerate().map(|(n, e)| format!("250{}{e}", if n < last { '-' } else { ' ' }));
                 lines.collect::<Vec<_>>().join("\r\n")
             }
+            "DATA" if message.rcpt.is_empty() => "554 5.5.1 no recipients".to_string(),
             "DATA" => "354 go on".to_string(),
             "QUIT" => "221 bye".to_string(),
             _ => "250 2.0.0 fine".to_string(),
