@@ -42,7 +42,9 @@ fn run(page: &str) -> usize {
     let mut commands = 0;
     for (name, line, block) in blocks(&text) {
         match name.as_str() {
-            "imta.cnf" | "aliases" | "mappings" | "general.txt" => std::fs::write(config.join(name), block).unwrap(),
+            "imta.cnf" | "aliases" | "mappings" | "general.txt" => {
+                std::fs::write(config.join(name), block).unwrap()
+            }
             "answers" => std::fs::write(directory.join(name), block).unwrap(),
             "console" => {
                 for example in format!("\n{block}").split("\n$ ").skip(1) {

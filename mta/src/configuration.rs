@@ -144,7 +144,10 @@ fn with_metermaid(mut configuration: Configuration, layout: &Layout) -> Result<C
         }
         Err(error) => {
             let d = Diagnostic::error("C021", Span::new(file, 0, 0), error.to_string());
-            Err(LoadError { sources, diagnostics: vec![d] })
+            Err(LoadError {
+                sources,
+                diagnostics: vec![d],
+            })
         }
     }
 }

@@ -184,7 +184,10 @@ impl Server {
         let configuration = Arc::new(ArcSwap::from_pointee(configuration));
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let memory = Memory::open(&layout.root.join("run").join("memory"));
-        let memory = memory.map(Arc::new).inspect_err(|e| eprintln!("{e}; vacation replies are off")).ok();
+        let memory = memory
+            .map(Arc::new)
+            .inspect_err(|e| eprintln!("{e}; vacation replies are off"))
+            .ok();
         let mut drivers = Drivers::new(Arc::clone(&directory), layout.config());
         if let Some(memory) = &memory {
             drivers = drivers.with_memory(Arc::clone(memory));
@@ -256,9 +259,17 @@ impl Server {
         if let Some((_, address)) = &self.metermaid {
             use_own(&configuration.metermaid, &mut client, *address);
         }
-        if client != *self.metermaid_client.lock().unwrap_or_else(PoisonError::into_inner) {
+        if client
+            != *self
+                .metermaid_client
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        {
             self.drivers.set_metermaid(&client);
-            *self.metermaid_client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+            *self
+                .metermaid_client
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = client;
         }
         self.configuration.store(Arc::new(configuration));
         Ok(self.configuration.load_full())
@@ -369,9 +380,14 @@ async fn start_metermaid(
     client: &mut ClientSettings,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<Option<(Arc<crate::metermaid::server::Server>, SocketAddr)>, StartError> {
-    let Some(server) = settings.server.as_ref().filter(|_| settings.enabled) else { return Ok(None) };
+    let Some(server) = settings.server.as_ref().filter(|_| settings.enabled) else {
+        return Ok(None);
+    };
     let wanted = SocketAddr::new(server.listen, server.port);
-    let error = |error| StartError::Listen { address: format!("{wanted} (MeterMaid)"), error };
+    let error = |error| StartError::Listen {
+        address: format!("{wanted} (MeterMaid)"),
+        error,
+    };
     let listener = tokio::net::TcpListener::bind(wanted).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
     use_own(settings, client, address);
@@ -387,7 +403,11 @@ fn use_own(settings: &Settings, client: &mut ClientSettings, address: SocketAddr
             true => "127.0.0.1".to_string(),
             false => address.ip().to_string(),
         };
-        client.server = Some(Remote { host, port: address.port(), secret: server.secret.clone() });
+        client.server = Some(Remote {
+            host,
+            port: address.port(),
+            secret: server.secret.clone(),
+        });
     }
 }
 

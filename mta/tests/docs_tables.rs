@@ -95,11 +95,6 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ),
     ("BLOCK_SIZE", "1024", "octets in a block"),
     (
-        "CONTENT_RETURN_BLOCK_LIMIT",
-        "none",
-        "size from which notifications return only the header",
-    ),
-    (
         "CUSTOM_VERSION_STRING",
         "(Sluice VERSION)",
         "what the banner says after the host name",
@@ -108,11 +103,6 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "DOMAIN_FAILURE",
         "none",
         "template used when a domain look-up fails for the moment",
-    ),
-    (
-        "HISTORY_TO_RETURN",
-        "none",
-        "delivery attempts listed in notifications",
     ),
     (
         "ID_DOMAIN",
@@ -171,11 +161,6 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "MAX_TOTAL_RECEIVED_LINES",
         "100",
         "trace lines of all kinds before a message is held as a loop",
-    ),
-    (
-        "RECEIVED_DOMAIN",
-        "the host",
-        "name of this host in Received lines",
     ),
     ("RETURN_ADDRESS", "postmaster@host", "From of notifications"),
     (

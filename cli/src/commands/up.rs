@@ -98,13 +98,21 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // refused, the server runs with fewer sessions
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failure> {
     raise_file_limit();
     if rustix::process::geteuid().is_root() {
-        console.note("the server runs as root; start it as a user of its own, ports over 1024 need no privileges");
+        console.note(
+            "the server runs as root; start it as a user of its own, ports over 1024 need no privileges",
+        );
     }
     let running = match Server::start(layout).await {
         Ok(running) => running,
@@ -130,14 +138,25 @@ pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, 
         console.note(warning);
     }
     let Some(server) = settings.server.clone() else {
-        return Err(Failure::Config("metermaid.config.secret is not set in msg.conf; clients need the same".into()));
+        return Err(Failure::Config(
+            "metermaid.config.secret is not set in msg.conf; clients need the same".into(),
+        ));
     };
     block_on(async {
         let listener = tokio::net::TcpListener::bind((server.listen, server.port))
             .await
-            .map_err(|e| Failure::Failed(format!("cannot listen on {} port {}: {e}", server.listen, server.port)))?;
+            .map_err(|e| {
+                Failure::Failed(format!(
+                    "cannot listen on {} port {}: {e}",
+                    server.listen, server.port
+                ))
+            })?;
         let tables = settings.tables.len();
-        writeln!(console.out, "MeterMaid serves {tables} table(s) on {}.", listener.local_addr()?)?;
+        writeln!(
+            console.out,
+            "MeterMaid serves {tables} table(s) on {}.",
+            listener.local_addr()?
+        )?;
         console.out.flush()?;
         let engine = mta::metermaid::server::Server::new(settings.make_tables(), server.secret);
         tokio::select! {

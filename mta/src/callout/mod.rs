@@ -20,7 +20,7 @@ use policy::{Answer, Ask, Effect, Read};
 use store::memory::Memory;
 
 use crate::callout::frame::{Frame, Limits, Reply};
-use crate::directory::Directory;
+use crate::directory::{Directory, Status, User};
 use crate::metermaid::Outcome;
 use crate::metermaid::client::Client;
 use crate::metermaid::conn_throttle::ConnThrottle;
@@ -31,7 +31,11 @@ const THROTTLED_ADDRESSES: usize = 100_000;
 
 /// A frame that keeps nothing. Its time is a stop of last resort: drivers have shorter ones of their own, and
 /// it is below the budget of a whole consultation.
-const UNCACHED: Limits = Limits { timeout: Duration::from_secs(18), cached: 0, life: Duration::ZERO };
+const UNCACHED: Limits = Limits {
+    timeout: Duration::from_secs(18),
+    cached: 0,
+    life: Duration::ZERO,
+};
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -101,7 +105,10 @@ impl Drivers {
         let key = call.clone();
         let ask = async move {
             let answer = client.run(&call).await?;
-            Ok(Reply { answer, life: Duration::ZERO })
+            Ok(Reply {
+                answer,
+                life: Duration::ZERO,
+            })
         };
         self.metermaid_frame.read(&key, ask).await
     }
@@ -122,7 +129,7 @@ impl Drivers {
                 false => Answer::NotFound,
             },
             Read::Alias { address } => match self.directory.load().find(address) {
-                Some((user, sub)) => Answer::Found(crate::directory::delivery_address(&user.uid, sub)),
+                Some((user, sub)) => mailbox(user, sub),
                 None => Answer::NotFound,
             },
             Read::DomainAttribute { domain, attribute } => {
@@ -138,9 +145,10 @@ impl Drivers {
                 None => Answer::NotConfigured(format!("no driver for {url}")),
             },
             Read::Routine(routine) => self.read_routine(routine).await,
-            Read::Mailbox { .. } | Read::SpecialUse { .. } | Read::MailboxId { .. } | Read::Metadata { .. } => {
-                Answer::NotConfigured("mailboxes cannot be asked for".into())
-            }
+            Read::Mailbox { .. }
+            | Read::SpecialUse { .. }
+            | Read::MailboxId { .. }
+            | Read::Metadata { .. } => Answer::NotConfigured("mailboxes cannot be asked for".into()),
             Read::ListMember { .. } | Read::ListExists { .. } | Read::ListMembers { .. } => {
                 Answer::NotConfigured("there are no external lists".into())
             }
@@ -196,6 +204,19 @@ impl Drivers {
     }
 }
 
+/// Where mail of a user goes, by the status of the user (directory specification): a mailbox, the hold channel,
+/// nowhere for now, nowhere.
+fn mailbox(user: &User, sub: Option<&str>) -> Answer {
+    match user.status {
+        Status::Active | Status::Overquota => {
+            Answer::Found(crate::directory::delivery_address(&user.uid, sub))
+        }
+        Status::Hold => Answer::Found(format!("{}@hold-daemon", user.uid)),
+        Status::Inactive => Answer::Temporary(format!("user {} is inactive", user.uid)),
+        Status::Disabled | Status::Deleted | Status::Removed => Answer::NotFound,
+    }
+}
+
 /// What an identifier is remembered by.
 pub fn duplicate_key(owner: &str, handle: &str, id: &str) -> String {
     format!("duplicate\0{}\0{handle}\0{id}", owner.to_lowercase())
@@ -214,7 +235,9 @@ impl Callouts {
         let mut answers = Vec::with_capacity(asks.len());
         for ask in asks {
             answers.push(match (self, ask) {
-                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => drivers.read(read, site).await,
+                (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => {
+                    drivers.read(read, site).await
+                }
                 (Callouts::Live(drivers), Ask::Effect(effect)) => drivers.effect(effect).await,
                 (Callouts::ReadOnly(_), Ask::Effect(_)) => {
                     Answer::NotConfigured("not performed: it would change something".into())

@@ -21,7 +21,9 @@ use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
 
-use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, Point, TlsAccess};
+use crate::access::{
+    Decision, FromAccess, Point, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, TlsAccess,
+};
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::command::{Mail, Ret};
@@ -318,7 +320,12 @@ impl Decider {
     pub async fn tls_started(&mut self, description: String) -> Result<(), String> {
         self.facts.tls = Some(description);
         let facts = self.facts.clone();
-        let point = TlsAccess { session: &facts, subject: "", issuer: "", user: "" };
+        let point = TlsAccess {
+            session: &facts,
+            subject: "",
+            issuer: "",
+            user: "",
+        };
         let decision = match self.consult(&point, &ReplyFacts::default()).await {
             Ok(decision) => decision,
             Err(_) => Point::TlsAccess.unavailable(),
@@ -326,7 +333,11 @@ impl Decider {
         if !decision.accepted {
             return Err(decision.text.unwrap_or_else(|| "TLS is refused by policy".into()));
         }
-        if let Some(channel) = decision.effects.switch_channel.filter(|c| self.site().channel(c).is_some()) {
+        if let Some(channel) = decision
+            .effects
+            .switch_channel
+            .filter(|c| self.site().channel(c).is_some())
+        {
             self.switch_to(channel, "TLS_ACCESS");
         }
         if decision.effects.no_tls_switch {

@@ -72,7 +72,9 @@ impl World {
                 .lists
                 .get(list)
                 .map_or(Answer::NotFound, |all| Answer::Found(all.join("\n"))),
-            Read::Duplicate { handle, id, .. } => yes(self.duplicates.contains(&(handle.clone(), id.clone()))),
+            Read::Duplicate { handle, id, .. } => {
+                yes(self.duplicates.contains(&(handle.clone(), id.clone())))
+            }
             _ => Answer::NotConfigured("this tool asks no directory".into()),
         }
     }
