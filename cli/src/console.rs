@@ -35,7 +35,8 @@ pub fn with_process<T>(run: impl FnOnce(&mut Console<'_>) -> T) -> T {
     let mut console = Console {
         input: &mut io::stdin().lock(),
         out: &mut BufWriter::new(io::stdout().lock()),
-        err: &mut io::stderr().lock(),
+        // not locked: a command that serves writes to it from other threads, too
+        err: &mut io::stderr(),
         interactive: io::stdin().is_terminal(),
         colour: io::stderr().is_terminal() && set("NO_COLOR").is_none(),
         site: PathBuf::from(set("SLUICE_SITE").unwrap_or_else(|| OsString::from("./sluice-site"))),
