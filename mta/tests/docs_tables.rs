@@ -176,8 +176,16 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ),
     ("USE_TEXT_DATABASES", "0", "which text databases are used"),
     ("REVERSE_ENVELOPE", "1", "1: the envelope From is reversed, too"),
-    ("USE_FORWARD_DATABASE", "0", "bits of FORWARD: 1 the forward database, 8 and 16 the long forms of keys and probes"),
-    ("USE_REVERSE_DATABASE", "5", "bits of address reversal, see docs/rewrite.md"),
+    (
+        "USE_FORWARD_DATABASE",
+        "0",
+        "bits of FORWARD: 1 the forward database, 8 and 16 the long forms of keys and probes",
+    ),
+    (
+        "USE_REVERSE_DATABASE",
+        "5",
+        "bits of address reversal, see docs/rewrite.md",
+    ),
 ];
 
 #[test]
@@ -321,7 +329,10 @@ fn scan(text: &str, codes: &mut BTreeMap<String, (BTreeSet<String>, BTreeSet<Str
         // `let message = ...;` stands right before the call
         let named = || literal(before.rsplit_once("let message = ")?.1);
         let any = || arguments.iter().skip(1).find_map(|a| literal(a));
-        let message = message.or_else(named).or_else(any).unwrap_or_else(|| "names the word and what is wrong with it".to_string());
+        let message = message
+            .or_else(named)
+            .or_else(any)
+            .unwrap_or_else(|| "names the word and what is wrong with it".to_string());
         let entry = codes.entry(code.to_string()).or_default();
         entry.0.insert(severity.to_string());
         entry.1.insert(message);
