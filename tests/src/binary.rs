@@ -24,11 +24,23 @@ fn built() -> PathBuf {
     let target = profile.parent().expect("target/PROFILE");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "sluice", "--bins", "--target-dir"]).arg(target);
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "sluice",
+            "--bins",
+            "--target-dir",
+        ])
+        .arg(target);
     if profile.file_name().is_some_and(|n| n == "release") {
         command.arg("--release");
     }
-    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    let status = command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
     assert!(status.success(), "the programs under test do not build");
     profile.join("sluice")
 }

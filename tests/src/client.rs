@@ -46,17 +46,27 @@ impl Client {
     /// Connects from a local address, and reads nothing.
     pub fn connect(server: SocketAddr, from: &str) -> io::Result<Client> {
         let from: IpAddr = from.parse().map_err(io::Error::other)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(from, 0))?;
-            socket.connect(server).await?.into_std()
-        })?;
+        let stream = if from == server.ip() {
+            // what the system takes anyway
+            TcpStream::connect(server)?
+        } else {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()?;
+            runtime.block_on(async {
+                let socket = tokio::net::TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::new(from, 0))?;
+                socket.connect(server).await?.into_std()
+            })?
+        };
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: Stream::Plain(stream), unread: Vec::new() })
+        Ok(Client {
+            stream: Stream::Plain(stream),
+            unread: Vec::new(),
+        })
     }
 
     /// Connects and reads the banner, which must be 220.
@@ -78,7 +88,9 @@ impl Client {
     /// Starts TLS on the connection; the certificate is not checked.
     pub fn handshake(&mut self) {
         let config = mta::tls::opportunistic_client().expect("a TLS client");
-        let Stream::Plain(plain) = &self.stream else { panic!("TLS within TLS") };
+        let Stream::Plain(plain) = &self.stream else {
+            panic!("TLS within TLS")
+        };
         let plain = plain.try_clone().expect("the connection");
         let name = "mail.example.com".try_into().expect("a name");
         let session = ClientConnection::new(Arc::clone(&config), name).expect("a TLS client");
@@ -139,10 +151,16 @@ impl Client {
         let mut lines = Vec::new();
         loop {
             let line = self.next_line()?;
-            let code = line.get(..3).and_then(|c| c.parse().ok()).unwrap_or_else(|| panic!("not a reply: {line:?}"));
+            let code = line
+                .get(..3)
+                .and_then(|c| c.parse().ok())
+                .unwrap_or_else(|| panic!("not a reply: {line:?}"));
             lines.push(line.get(4..).unwrap_or("").to_string());
             if line.as_bytes().get(3) != Some(&b'-') {
-                return Some(Reply { code, text: lines.join("\n") });
+                return Some(Reply {
+                    code,
+                    text: lines.join("\n"),
+                });
             }
         }
     }
@@ -150,7 +168,8 @@ impl Client {
     /// The next reply.
     #[track_caller]
     pub fn reply(&mut self) -> Reply {
-        self.next_reply().expect("a reply, but the server has closed the connection")
+        self.next_reply()
+            .expect("a reply, but the server has closed the connection")
     }
 
     /// All replies until the server closes.
@@ -161,7 +180,8 @@ impl Client {
     /// Sends a command line and reads its reply.
     #[track_caller]
     pub fn say(&mut self, line: &str) -> Reply {
-        self.send(format!("{line}\r\n")).expect("the connection takes a command");
+        self.send(format!("{line}\r\n"))
+            .expect("the connection takes a command");
         self.reply()
     }
 
@@ -183,10 +203,12 @@ impl Client {
     /// positive, or that to the message.
     #[track_caller]
     pub fn mail(&mut self, from: &str, to: &[&str], message: &str) -> Reply {
-        let commands = std::iter::once(format!("MAIL FROM:<{from}>")).chain(to.iter().map(|t| format!("RCPT TO:<{t}>")));
+        let commands =
+            std::iter::once(format!("MAIL FROM:<{from}>")).chain(to.iter().map(|t| format!("RCPT TO:<{t}>")));
         for command in commands {
             let reply = self.say(&command);
             if reply.code >= 400 {
+                self.say("RSET");
                 return reply;
             }
         }
@@ -201,7 +223,8 @@ impl Client {
             return reply;
         }
         let stuffed = message.replace("\r\n.", "\r\n..");
-        self.send(format!("{stuffed}\r\n.\r\n")).expect("the connection takes a message");
+        self.send(format!("{stuffed}\r\n.\r\n"))
+            .expect("the connection takes a message");
         self.reply()
     }
 }

@@ -29,28 +29,31 @@ impl Server {
         Server::launch(site, command)
     }
 
-    /// Starts a server within limits of a shell's `ulimit`, such as `-f 2048`.
-    pub fn start_limited(site: &Site, limits: &str) -> Server {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit {limits} && exec \"$0\" up --dir \"$1\""));
-        command.arg(sluice()).arg(site.root());
-        Server::launch(site, command)
-    }
-
     fn launch(site: &Site, mut command: Command) -> Server {
         let root = site.root().to_path_buf();
         std::fs::create_dir_all(&root).expect("a temporary folder");
         // what a killed server left does not say where this one listens
         let _ = std::fs::remove_file(root.join("run/listening"));
         let file = |name: &str| File::create(std::env::temp_dir().join(name)).expect("a temporary file");
-        let name = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = root
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let (out, err) = (format!("{name}.out"), format!("{name}.err"));
         command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
         let child = command.spawn().expect("sluice starts");
-        let mut server = Server { child, root, listening: Vec::new() };
+        let mut server = Server {
+            child,
+            root,
+            listening: Vec::new(),
+        };
         until("the server to serve", || {
             if let Ok(Some(status)) = server.child.try_wait() {
-                panic!("sluice up ended with {status}:\n{}\n{}", server.output(), server.errors());
+                panic!(
+                    "sluice up ended with {status}:\n{}\n{}",
+                    server.output(),
+                    server.errors()
+                );
             }
             server.output().contains("SMTP is on ").then_some(())
         });
@@ -64,7 +67,11 @@ impl Server {
     }
 
     fn captured(&self, kind: &str) -> String {
-        let name = self.root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = self
+            .root
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         std::fs::read_to_string(std::env::temp_dir().join(format!("{name}.{kind}"))).unwrap_or_default()
     }
 
@@ -80,7 +87,9 @@ impl Server {
 
     fn address(&self, service: &str) -> SocketAddr {
         let found = self.listening.iter().find(|(name, _)| name == service);
-        found.unwrap_or_else(|| panic!("no service {service} in {:?}", self.listening)).1
+        found
+            .unwrap_or_else(|| panic!("no service {service} in {:?}", self.listening))
+            .1
     }
 
     /// The SMTP port.
@@ -116,8 +125,20 @@ impl Server {
     /// A figure of /proc/PID/status in KiB, such as `VmRSS` or the highest value so far, `VmHWM`.
     pub fn memory(&self, figure: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = text.lines().find_map(|l| l.strip_prefix(figure)?.strip_prefix(':'));
-        line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or_else(|| panic!("no {figure} in {text}"))
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(figure)?.strip_prefix(':'));
+        line.and_then(|l| l.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {figure} in {text}"))
+    }
+
+    /// Lets a process, this server or the test, have so many open files; `false` where the system says no.
+    pub fn allow_files(pid: u32, files: u32) -> bool {
+        let limit = format!("--nofile={files}");
+        Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &limit])
+            .status()
+            .is_ok_and(|s| s.success())
     }
 
     /// Ends it at once, as a crash does.
@@ -130,7 +151,11 @@ impl Server {
         let pid = self.pid().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let status = until("the server to stop", || self.child.try_wait().ok().flatten());
-        assert!(status.success(), "sluice up ended with {status}:\n{}", self.errors());
+        assert!(
+            status.success(),
+            "sluice up ended with {status}:\n{}",
+            self.errors()
+        );
     }
 
     fn end(&mut self) {
@@ -145,7 +170,11 @@ impl Drop for Server {
         if std::thread::panicking() {
             eprintln!("--- the server's errors\n{}", self.errors());
         }
-        let name = self.root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = self
+            .root
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         for kind in ["out", "err"] {
             let _ = std::fs::remove_file(std::env::temp_dir().join(format!("{name}.{kind}")));
         }

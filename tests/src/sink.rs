@@ -60,7 +60,11 @@ impl Sink {
                 let _ = serve(stream, &extensions, &answers, &inner);
             }
         });
-        Sink { port, shared, thread: Some(thread) }
+        Sink {
+            port,
+            shared,
+            thread: Some(thread),
+        }
     }
 
     /// Its port.
@@ -114,9 +118,14 @@ fn serve(stream: TcpStream, extensions: &[&str], answers: &Answers, shared: &Sha
         let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
         let usual = match verb.as_str() {
             "EHLO" => {
-                let all: Vec<&str> = std::iter::once("sink.example").chain(extensions.iter().copied()).collect();
+                let all: Vec<&str> = std::iter::once("sink.example")
+                    .chain(extensions.iter().copied())
+                    .collect();
                 let last = all.len() - 1;
-                let lines = all.iter().enumerate().map(|(n, e)| format!("250{}{e}", if n < last { '-' } else { ' ' }));
+                let lines = all
+                    .iter()
+                    .enumerate()
+                    .map(|(n, e)| format!("250{}{e}", if n < last { '-' } else { ' ' }));
                 lines.collect::<Vec<_>>().join("\r\n")
             }
             "DATA" if message.rcpt.is_empty() => "554 5.5.1 no recipients".to_string(),
@@ -126,7 +135,12 @@ fn serve(stream: TcpStream, extensions: &[&str], answers: &Answers, shared: &Sha
         };
         let answer = answers(&line, times).unwrap_or(usual);
         match (verb.as_str(), answer.starts_with(['2', '3'])) {
-            ("MAIL", true) => message = Received { mail: line.clone(), ..Received::default() },
+            ("MAIL", true) => {
+                message = Received {
+                    mail: line.clone(),
+                    ..Received::default()
+                }
+            }
             ("RCPT", true) => message.rcpt.push(line.clone()),
             _ => {}
         }
@@ -149,7 +163,11 @@ fn serve(stream: TcpStream, extensions: &[&str], answers: &Answers, shared: &Sha
             // the end of a message is answered like a command, too
             let answer = answers(".", times).unwrap_or_else(|| "250 2.0.0 taken".into());
             if answer.starts_with('2') {
-                shared.received.lock().expect("the sink").push(std::mem::take(&mut message));
+                shared
+                    .received
+                    .lock()
+                    .expect("the sink")
+                    .push(std::mem::take(&mut message));
             }
             out.write_all(format!("{answer}\r\n").as_bytes())?;
         }

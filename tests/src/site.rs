@@ -37,10 +37,12 @@ pub struct Ran {
 impl Ran {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> Ran {
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|e| panic!("{:?}: {e}; `tests/run --prepare` installs what is missing", command.get_program()));
+        let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| {
+            panic!(
+                "{:?}: {e}; `tests/run --prepare` installs what is missing",
+                command.get_program()
+            )
+        });
         Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -50,7 +52,11 @@ impl Ran {
 
     /// Standard output, where the exit code is `code`; else the test fails and shows all.
     pub fn expect(self, code: i32) -> String {
-        assert_eq!(self.code, code, "exit code\n--- out\n{}\n--- err\n{}", self.out, self.err);
+        assert_eq!(
+            self.code, code,
+            "exit code\n--- out\n{}\n--- err\n{}",
+            self.out, self.err
+        );
         self.out
     }
 }
@@ -65,8 +71,21 @@ impl Template {
     fn get() -> &'static Template {
         static MADE: OnceLock<Template> = OnceLock::new();
         MADE.get_or_init(|| {
-            let site = Site { root: unique(), passwords: HashMap::new() };
-            let server = crate::Server::start_with(&site, &["--port", "0", "--host", "mail.example.com", "--domain", "example.com"]);
+            let site = Site {
+                root: unique(),
+                passwords: HashMap::new(),
+            };
+            let server = crate::Server::start_with(
+                &site,
+                &[
+                    "--port",
+                    "0",
+                    "--host",
+                    "mail.example.com",
+                    "--domain",
+                    "example.com",
+                ],
+            );
             let said = server.output();
             let password = |line: &str| {
                 let (user, rest) = line.strip_prefix("User ")?.split_once(" has the password ")?;
@@ -76,7 +95,10 @@ impl Template {
             server.terminate();
             let mut files = Vec::new();
             for folder in ["config", "tls"] {
-                for file in std::fs::read_dir(site.root.join(folder)).expect("the new site").flatten() {
+                for file in std::fs::read_dir(site.root.join(folder))
+                    .expect("the new site")
+                    .flatten()
+                {
                     let name = Path::new(folder).join(file.file_name());
                     files.push((name, std::fs::read(file.path()).expect("a file of the new site")));
                 }
@@ -111,7 +133,10 @@ impl Site {
                 std::fs::set_permissions(&path, only_owner).expect("a temporary file");
             }
         }
-        Site { root, passwords: template.passwords.clone() }
+        Site {
+            root,
+            passwords: template.passwords.clone(),
+        }
     }
 
     /// The folder.
@@ -121,7 +146,9 @@ impl Site {
 
     /// A user's password.
     pub fn password(&self, user: &str) -> &str {
-        self.passwords.get(user).unwrap_or_else(|| panic!("{user} has no password"))
+        self.passwords
+            .get(user)
+            .unwrap_or_else(|| panic!("{user} has no password"))
     }
 
     /// Path of a configuration text.
@@ -154,7 +181,11 @@ impl Site {
 
     /// Makes tcp_local send everything to a port of this machine, with the retries of `keywords`.
     pub fn relay_to(&self, port: u16, keywords: &str) {
-        self.replace("imta.cnf", "tcp_local smtp mx ", &format!("tcp_local smtp daemon [127.0.0.1] port {port} {keywords} "));
+        self.replace(
+            "imta.cnf",
+            "tcp_local smtp mx ",
+            &format!("tcp_local smtp daemon [127.0.0.1] port {port} {keywords} "),
+        );
     }
 
     /// Runs `sluice`.
@@ -170,7 +201,9 @@ impl Site {
     /// The entries of the queue, as `qm directory -json` gives them.
     pub fn queue(&self) -> Vec<serde_json::Value> {
         let out = self.imsimta(["qm", "directory", "-json"]).expect(0);
-        out.lines().map(|l| serde_json::from_str(l).expect("a JSON object a line")).collect()
+        out.lines()
+            .map(|l| serde_json::from_str(l).expect("a JSON object a line"))
+            .collect()
     }
 
     /// The messages in a user's mailbox, oldest file name first, with line feeds for line ends.
@@ -178,15 +211,27 @@ impl Site {
         let mut files = Vec::new();
         for folder in ["new", "cur"] {
             let path = self.root.join("store").join(user).join("Maildir").join(folder);
-            files.extend(std::fs::read_dir(path).into_iter().flatten().flatten().map(|f| f.path()));
+            files.extend(
+                std::fs::read_dir(path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|f| f.path()),
+            );
         }
         files.sort();
-        files.iter().filter_map(|f| std::fs::read(f).ok()).map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).collect()
+        files
+            .iter()
+            .filter_map(|f| std::fs::read(f).ok())
+            .map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n"))
+            .collect()
     }
 
     /// The one message in a user's mailbox that contains `part`, once it is there.
     pub fn mail_with(&self, user: &str, part: &str) -> String {
-        crate::until(&format!("a message with {part:?} for {user}"), || self.mail(user).into_iter().find(|m| m.contains(part)))
+        crate::until(&format!("a message with {part:?} for {user}"), || {
+            self.mail(user).into_iter().find(|m| m.contains(part))
+        })
     }
 
     /// The log.
@@ -200,7 +245,9 @@ impl Site {
         let mut log = String::new();
         let found = crate::wait::poll(crate::PATIENCE, || {
             log = self.log();
-            log.lines().find(|l| parts.iter().all(|p| l.contains(p))).map(str::to_string)
+            log.lines()
+                .find(|l| parts.iter().all(|p| l.contains(p)))
+                .map(str::to_string)
         });
         found.unwrap_or_else(|| panic!("no line with {parts:?} in\n{log}"))
     }

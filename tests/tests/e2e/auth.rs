@@ -7,14 +7,25 @@ use tests::{Client, Ran, Server, Site};
 
 fn swaks(server: SocketAddr, from: &str, to: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("swaks");
-    command.args(["--server", &server.to_string(), "--helo", "swaks.example", "--from", from, "--to", to]);
+    command.args([
+        "--server",
+        &server.to_string(),
+        "--helo",
+        "swaks.example",
+        "--from",
+        from,
+        "--to",
+        to,
+    ]);
     command.args(["--timeout", "60"]).args(args);
     Ran::of(&mut command)
 }
 
 /// swaks without Net::SSLeay speaks no TLS.
 fn swaks_speaks_tls() -> bool {
-    let speaks = Ran::of(Command::new("swaks").arg("--support")).out.contains("=== TLS supported");
+    let speaks = Ran::of(Command::new("swaks").arg("--support"))
+        .out
+        .contains("=== TLS supported");
     if !speaks {
         eprintln!("swaks speaks no TLS here (Debian: libnet-ssleay-perl); this part is not tested with it");
     }
@@ -25,33 +36,84 @@ fn swaks_speaks_tls() -> bool {
 fn swaks_sends_plain_and_over_tls() {
     let site = Site::new();
     let server = Server::start(&site);
-    let plain = swaks(server.smtp(), "x@one.example", "alice@example.com", &["--header", "Subject: plain", "--local-interface", "127.0.0.2"]);
+    let plain = swaks(
+        server.smtp(),
+        "x@one.example",
+        "alice@example.com",
+        &["--header", "Subject: plain", "--local-interface", "127.0.0.2"],
+    );
     plain.expect(0);
     site.mail_with("alice", "Subject: plain");
-    let refused = swaks(server.smtp(), "x@one.example", "x@two.example", &["--local-interface", "127.0.0.2"]);
+    let refused = swaks(
+        server.smtp(),
+        "x@one.example",
+        "x@two.example",
+        &["--local-interface", "127.0.0.2"],
+    );
     assert_eq!(refused.code, 24, "{refused:?}");
-    assert!(refused.out.contains("550 5.7.1 Relaying not allowed: x@two.example"), "{}", refused.out);
+    assert!(
+        refused
+            .out
+            .contains("550 5.7.1 Relaying not allowed: x@two.example"),
+        "{}",
+        refused.out
+    );
     if !swaks_speaks_tls() {
         return;
     }
     let alice = site.password("alice").to_string();
     let login = ["--auth-user", "alice", "--auth-password", &alice];
-    let with = |more: &[&'static str]| -> Vec<String> { more.iter().copied().chain(login).map(str::to_string).collect() };
+    let with = |more: &[&'static str]| -> Vec<String> {
+        more.iter().copied().chain(login).map(str::to_string).collect()
+    };
     let cases: [(&str, SocketAddr, Vec<String>); 4] = [
         ("starttls", server.smtp(), vec!["-tls".into()]),
-        ("starttls and PLAIN", server.submission(), with(&["-tls", "-a", "PLAIN"])),
-        ("starttls and LOGIN", server.submission(), with(&["-tls", "-a", "LOGIN"])),
-        ("implicit TLS and PLAIN", server.submissions(), with(&["-tlsc", "-a", "PLAIN"])),
+        (
+            "starttls and PLAIN",
+            server.submission(),
+            with(&["-tls", "-a", "PLAIN"]),
+        ),
+        (
+            "starttls and LOGIN",
+            server.submission(),
+            with(&["-tls", "-a", "LOGIN"]),
+        ),
+        (
+            "implicit TLS and PLAIN",
+            server.submissions(),
+            with(&["-tlsc", "-a", "PLAIN"]),
+        ),
     ];
     for (name, address, args) in &cases {
         let header = format!("Subject: {name}");
-        let args: Vec<&str> = args.iter().map(String::as_str).chain(["--header", &header]).collect();
+        let args: Vec<&str> = args
+            .iter()
+            .map(String::as_str)
+            .chain(["--header", &header])
+            .collect();
         swaks(*address, "alice@example.com", "bob@example.com", &args).expect(0);
         let mail = site.mail_with("bob", &header);
-        let with = if args.contains(&"-a") { " with ESMTPSA (TLS" } else { " with ESMTPS (TLS" };
+        let with = if args.contains(&"-a") {
+            " with ESMTPSA (TLS"
+        } else {
+            " with ESMTPS (TLS"
+        };
         assert!(mail.contains(with), "{name}: {mail}");
     }
-    let wrong = swaks(server.submission(), "alice@example.com", "bob@example.com", &["-tls", "-a", "PLAIN", "--auth-user", "alice", "--auth-password", "no"]);
+    let wrong = swaks(
+        server.submission(),
+        "alice@example.com",
+        "bob@example.com",
+        &[
+            "-tls",
+            "-a",
+            "PLAIN",
+            "--auth-user",
+            "alice",
+            "--auth-password",
+            "no",
+        ],
+    );
     assert_eq!(wrong.code, 28, "{wrong:?}");
     assert!(wrong.out.contains(" 535 5.7.8"), "{}", wrong.out);
 }
@@ -59,8 +121,20 @@ fn swaks_sends_plain_and_over_tls() {
 fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let encode = |chunk: &[u8]| {
-        let number = chunk.iter().chain([&0u8; 2]).take(3).fold(0u32, |n, b| n << 8 | u32::from(*b));
-        (0..4).map(|i| if i <= chunk.len() { char::from(DIGITS[(number >> (18 - 6 * i) & 63) as usize]) } else { '=' }).collect::<String>()
+        let number = chunk
+            .iter()
+            .chain([&0u8; 2])
+            .take(3)
+            .fold(0u32, |n, b| n << 8 | u32::from(*b));
+        (0..4)
+            .map(|i| {
+                if i <= chunk.len() {
+                    char::from(DIGITS[(number >> (18 - 6 * i) & 63) as usize])
+                } else {
+                    '='
+                }
+            })
+            .collect::<String>()
     };
     text.as_bytes().chunks(3).map(encode).collect()
 }
@@ -74,17 +148,30 @@ fn submission_needs_tls_and_a_login() {
     assert!(offered.contains("STARTTLS"), "{offered}");
     client.say("MAIL FROM:<alice@example.com>").expect(530);
     let offered = client.start_tls();
-    assert!(offered.lines().any(|l| l.starts_with("AUTH ") && l.contains("PLAIN") && l.contains("LOGIN")), "{offered}");
+    assert!(
+        offered
+            .lines()
+            .any(|l| l.starts_with("AUTH ") && l.contains("PLAIN") && l.contains("LOGIN")),
+        "{offered}"
+    );
     assert!(!offered.contains("STARTTLS"), "{offered}");
     client.say("MAIL FROM:<alice@example.com>").expect(530);
-    client.say(&format!("AUTH PLAIN {}", base64("\0alice\0wrong"))).expect(535);
+    client
+        .say(&format!("AUTH PLAIN {}", base64("\0alice\0wrong")))
+        .expect(535);
     client.say("MAIL FROM:<alice@example.com>").expect(530);
     // LOGIN, word by word
     client.say("AUTH LOGIN").expect(334);
     client.say(&base64("alice")).expect(334);
     client.say(&base64(site.password("alice"))).expect(235);
     client.say("AUTH LOGIN").expect(503);
-    client.mail("alice@example.com", &["bob@example.com"], "Subject: submitted\r\n\r\nx").expect(250);
+    client
+        .mail(
+            "alice@example.com",
+            &["bob@example.com"],
+            "Subject: submitted\r\n\r\nx",
+        )
+        .expect(250);
     let mail = site.mail_with("bob", "Subject: submitted");
     assert!(mail.contains(" with ESMTPSA (TLS"), "{mail}");
 }
@@ -101,12 +188,60 @@ fn login_and_tls_show_in_channel_and_flags() {
     let server = Server::start(&site);
     // connection, TLS, login; source channel, and which of the flags are set
     let cases = [
-        ("plain, inside", server.smtp(), "127.0.0.1", false, false, "tcp_intranet", "E"),
-        ("plain, outside", server.smtp(), "127.0.0.2", false, false, "tcp_local", "E"),
-        ("TLS, inside", server.smtp(), "127.0.0.1", true, false, "tcp_intranet", "TE"),
-        ("TLS, outside", server.smtp(), "127.0.0.2", true, false, "tcp_local", "TE"),
-        ("login, inside", server.smtp(), "127.0.0.1", true, true, "tcp_auth", "ATE"),
-        ("login, submission", server.submission(), "127.0.0.2", true, true, "tcp_submit", "ATE"),
+        (
+            "plain, inside",
+            server.smtp(),
+            "127.0.0.1",
+            false,
+            false,
+            "tcp_intranet",
+            "E",
+        ),
+        (
+            "plain, outside",
+            server.smtp(),
+            "127.0.0.2",
+            false,
+            false,
+            "tcp_local",
+            "E",
+        ),
+        (
+            "TLS, inside",
+            server.smtp(),
+            "127.0.0.1",
+            true,
+            false,
+            "tcp_intranet",
+            "TE",
+        ),
+        (
+            "TLS, outside",
+            server.smtp(),
+            "127.0.0.2",
+            true,
+            false,
+            "tcp_local",
+            "TE",
+        ),
+        (
+            "login, inside",
+            server.smtp(),
+            "127.0.0.1",
+            true,
+            true,
+            "tcp_auth",
+            "ATE",
+        ),
+        (
+            "login, submission",
+            server.submission(),
+            "127.0.0.2",
+            true,
+            true,
+            "tcp_submit",
+            "ATE",
+        ),
     ];
     for (name, address, from, tls, login, channel, flags) in cases {
         let mut client = Client::greeted(address, from);
@@ -115,7 +250,12 @@ fn login_and_tls_show_in_channel_and_flags() {
             client.start_tls();
         }
         if login {
-            client.say(&format!("AUTH PLAIN {}", base64(&format!("\0alice\0{}", site.password("alice"))))).expect(235);
+            client
+                .say(&format!(
+                    "AUTH PLAIN {}",
+                    base64(&format!("\0alice\0{}", site.password("alice")))
+                ))
+                .expect(235);
         }
         let sender = format!("{}@example.com", name.replace([' ', ','], "-"));
         client.say(&format!("MAIL FROM:<{sender}>")).expect(250);
@@ -124,12 +264,21 @@ fn login_and_tls_show_in_channel_and_flags() {
             let line = client.say(&format!("RCPT TO:<{to}>")).line();
             // who could still authenticate is told so by 530
             let code = if channel == "tcp_intranet" { 530 } else { 550 };
-            let wanted = if flags.contains(flag) { format!("{code} 5.7.1 {text}") } else { "550 5.1.1".to_string() };
+            let wanted = if flags.contains(flag) {
+                format!("{code} 5.7.1 {text}")
+            } else {
+                "550 5.1.1".to_string()
+            };
             assert!(line.starts_with(&wanted), "{name}: flag {flag}: {line}");
         }
         client.say("RCPT TO:<bob@example.com>").expect(250);
         client.data("Subject: x\r\n\r\nx").expect(250);
-        let letters = format!("E{}{}{}", "E", if tls { "S" } else { "" }, if login { "A" } else { "" });
+        let letters = format!(
+            "E{}{}{}",
+            "E",
+            if tls { "S" } else { "" },
+            if login { "A" } else { "" }
+        );
         let line = site.log_line(&[&format!(" {letters} "), &sender, "bob@ims-ms-daemon"]);
         assert!(line.contains(&format!("{channel} ")), "{name}: {line}");
         client.say("QUIT").expect(221);
@@ -139,7 +288,11 @@ fn login_and_tls_show_in_channel_and_flags() {
     client.hello();
     site.imsimta(["qm", "stop", "tcp_local"]).expect(0);
     client.say("AUTH PLAIN").expect(334);
-    client.say(&base64(&format!("\0alice\0{}", site.password("alice")))).expect(235);
-    client.mail("alice@example.com", &["x@other.example"], "Subject: out\r\n\r\nx").expect(250);
+    client
+        .say(&base64(&format!("\0alice\0{}", site.password("alice"))))
+        .expect(235);
+    client
+        .mail("alice@example.com", &["x@other.example"], "Subject: out\r\n\r\nx")
+        .expect(250);
     assert_eq!(site.queue().len(), 1);
 }

@@ -24,20 +24,42 @@ fn one_message_goes_to_every_recipient_once() {
     let (site, server) = relayed_to(&sink);
     let mut client = server.inside();
     client.hello();
-    let to = ["x@one.example", "y@one.example", "z@two.example", "alice@example.com", "bob@example.com", "x@one.example"];
+    let to = [
+        "x@one.example",
+        "y@one.example",
+        "z@two.example",
+        "alice@example.com",
+        "bob@example.com",
+        "x@one.example",
+    ];
     client.mail("alice@example.com", &to, MESSAGE).expect(250);
     wait_for_empty_queue(&site);
     let mut relayed: Vec<String> = sink.received().into_iter().flat_map(|m| m.rcpt).collect();
     relayed.sort();
-    let bare: Vec<&str> = relayed.iter().filter_map(|l| l.split(['<', '>']).nth(1)).collect();
+    let bare: Vec<&str> = relayed
+        .iter()
+        .filter_map(|l| l.split(['<', '>']).nth(1))
+        .collect();
     assert_eq!(bare, ["x@one.example", "y@one.example", "z@two.example"]);
     for message in sink.received() {
-        assert!(message.mail.starts_with("MAIL FROM:<alice@example.com>"), "{message:?}");
+        assert!(
+            message.mail.starts_with("MAIL FROM:<alice@example.com>"),
+            "{message:?}"
+        );
         assert!(message.data.ends_with("\r\n\r\n.\r\nits text\r\n"), "{message:?}");
-        assert!(message.data.starts_with("Received: from client.example ([127.0.0.1])\r\n"), "{message:?}");
+        assert!(
+            message
+                .data
+                .starts_with("Received: from client.example ([127.0.0.1])\r\n"),
+            "{message:?}"
+        );
     }
     assert_eq!((site.mail("alice").len(), site.mail("bob").len()), (1, 1));
-    assert!(site.mail("bob")[0].ends_with("\n\n.\nits text\n"), "{}", site.mail("bob")[0]);
+    assert!(
+        site.mail("bob")[0].ends_with("\n\n.\nits text\n"),
+        "{}",
+        site.mail("bob")[0]
+    );
 }
 
 #[test]
@@ -48,20 +70,30 @@ fn what_is_deferred_is_tried_again() {
     let (site, server) = relayed_to(&sink);
     let mut client = server.inside();
     client.hello();
-    client.mail("alice@example.com", &["slow@one.example", "quick@one.example"], MESSAGE).expect(250);
+    client
+        .mail(
+            "alice@example.com",
+            &["slow@one.example", "quick@one.example"],
+            MESSAGE,
+        )
+        .expect(250);
     wait_for_empty_queue(&site);
     let mut relayed: Vec<String> = sink.received().into_iter().flat_map(|m| m.rcpt).collect();
     relayed.sort();
     assert_eq!(relayed.len(), 2, "each recipient got it once: {relayed:?}");
     site.log_line(&["tcp_local", " Q", "slow@one.example", "450 4.2.1 not yet"]);
     site.log_line(&["tcp_local", " D", "slow@one.example"]);
-    assert!(site.mail("alice").is_empty(), "nobody is told of a delay of seconds");
+    assert!(
+        site.mail("alice").is_empty(),
+        "nobody is told of a delay of seconds"
+    );
 }
 
 #[test]
 fn who_is_refused_for_good_is_reported_to_the_sender() {
     let sink = Sink::with(&["PIPELINING", "DSN"], |line, _| {
-        line.starts_with("RCPT TO:<no").then(|| "550 5.1.1 no such user here".to_string())
+        line.starts_with("RCPT TO:<no")
+            .then(|| "550 5.1.1 no such user here".to_string())
     });
     let (site, server) = relayed_to(&sink);
     let mut client = server.inside();
@@ -69,17 +101,33 @@ fn who_is_refused_for_good_is_reported_to_the_sender() {
     // these two make no report; they come first, so that a report of theirs would be there when the third is
     client.mail("", &["nobody1@one.example"], MESSAGE).expect(250);
     client.say("MAIL FROM:<alice@example.com>").expect(250);
-    client.say("RCPT TO:<nobody2@one.example> NOTIFY=NEVER").expect(250);
+    client
+        .say("RCPT TO:<nobody2@one.example> NOTIFY=NEVER")
+        .expect(250);
     client.data(MESSAGE).expect(250);
-    site.log_line(&["tcp_local", " K", "nobody2@one.example", "550 5.1.1 no such user here"]);
+    site.log_line(&[
+        "tcp_local",
+        " K",
+        "nobody2@one.example",
+        "550 5.1.1 no such user here",
+    ]);
     wait_for_empty_queue(&site);
-    client.say("MAIL FROM:<alice@example.com> RET=FULL ENVID=mine").expect(250);
-    client.say("RCPT TO:<nobody3@one.example> NOTIFY=FAILURE ORCPT=rfc822;other@one.example").expect(250);
+    client
+        .say("MAIL FROM:<alice@example.com> RET=FULL ENVID=mine")
+        .expect(250);
+    client
+        .say("RCPT TO:<nobody3@one.example> NOTIFY=FAILURE ORCPT=rfc822;other@one.example")
+        .expect(250);
     client.say("RCPT TO:<yes@one.example>").expect(250);
     client.data(MESSAGE).expect(250);
     let report = site.mail_with("alice", "multipart/report");
     wait_for_empty_queue(&site);
-    site.log_line(&["tcp_local", " R", "nobody3@one.example", "550 5.1.1 no such user here"]);
+    site.log_line(&[
+        "tcp_local",
+        " R",
+        "nobody3@one.example",
+        "550 5.1.1 no such user here",
+    ]);
     let parts = [
         "Return-Path: <>\n",
         "report-type=delivery-status",
@@ -97,9 +145,15 @@ fn who_is_refused_for_good_is_reported_to_the_sender() {
         "its text\n",
     ];
     let lower = report.to_lowercase();
-    let missing: Vec<_> = parts.iter().filter(|p| !lower.contains(&p.to_lowercase())).collect();
+    let missing: Vec<_> = parts
+        .iter()
+        .filter(|p| !lower.contains(&p.to_lowercase()))
+        .collect();
     assert!(missing.is_empty(), "{missing:?} not in\n{report}");
-    assert!(!lower.contains("yes@one.example"), "who was not refused is not reported:\n{report}");
+    assert!(
+        !lower.contains("yes@one.example"),
+        "who was not refused is not reported:\n{report}"
+    );
     assert_eq!(site.mail("alice").len(), 1, "one report only");
     assert_eq!(sink.received().len(), 1);
 }
@@ -118,18 +172,31 @@ fn a_next_hop_that_lacks_an_extension_gets_no_broken_mail() {
     client.data(utf8).expect(250);
     wait_for_empty_queue(&site);
     let report = site.mail_with("alice", "multipart/report");
-    assert!(report.contains("5.6.7"), "RFC 6531 3.4 names the status:\n{report}");
+    assert!(
+        report.contains("5.6.7"),
+        "RFC 6531 3.4 names the status:\n{report}"
+    );
     assert!(sink.received().is_empty(), "{:?}", sink.received());
     let eight = "Subject: eight\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ngrüße";
-    client.say("MAIL FROM:<bob@example.com> BODY=8BITMIME").expect(250);
+    client
+        .say("MAIL FROM:<bob@example.com> BODY=8BITMIME")
+        .expect(250);
     client.say("RCPT TO:<x@eight.example>").expect(250);
     client.data(eight).expect(250);
     wait_for_empty_queue(&site);
     // RFC 6152 3: converted, or returned; never sent as it is to a host that did not offer it
     let converted = sink.received().iter().any(|m| m.data.is_ascii());
     let returned = site.mail("bob").iter().any(|m| m.contains("5.6.3"));
-    assert!(converted != returned, "converted: {converted}, returned: {returned}; {:?}", sink.received());
-    assert!(sink.received().iter().all(|m| m.data.is_ascii()), "{:?}", sink.received());
+    assert!(
+        converted != returned,
+        "converted: {converted}, returned: {returned}; {:?}",
+        sink.received()
+    );
+    assert!(
+        sink.received().iter().all(|m| m.data.is_ascii()),
+        "{:?}",
+        sink.received()
+    );
 }
 
 #[test]
@@ -139,19 +206,38 @@ fn a_message_that_went_in_circles_is_held() {
     let mut client = server.outside();
     client.hello();
     let hops = |n: usize| "Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n".repeat(n);
-    client.mail("x@one.example", &["alice@example.com"], &format!("{}Subject: fifty\r\n\r\nx", hops(50))).expect(250);
-    client.mail("x@one.example", &["alice@example.com"], &format!("{}Subject: sixty\r\n\r\nx", hops(60))).expect(250);
+    client
+        .mail(
+            "x@one.example",
+            &["alice@example.com"],
+            &format!("{}Subject: fifty\r\n\r\nx", hops(50)),
+        )
+        .expect(250);
+    client
+        .mail(
+            "x@one.example",
+            &["alice@example.com"],
+            &format!("{}Subject: sixty\r\n\r\nx", hops(60)),
+        )
+        .expect(250);
     site.mail_with("alice", "Subject: fifty");
-    let queue = until("the held one alone in the queue", || Some(site.queue()).filter(|q| q.len() == 1));
+    let queue = until("the held one alone in the queue", || {
+        Some(site.queue()).filter(|q| q.len() == 1)
+    });
     assert_eq!(queue[0]["held"], true, "{queue:?}");
-    assert!(queue[0]["file"].as_str().is_some_and(|f| f.ends_with(".HELD")), "{queue:?}");
+    assert!(
+        queue[0]["file"].as_str().is_some_and(|f| f.ends_with(".HELD")),
+        "{queue:?}"
+    );
     let held = site.imsimta(["qm", "directory", "-held"]).expect(0);
     assert!(held.contains(".HELD"), "{held}");
     // held entries stay held over a restart
     server.terminate();
     let _server = Server::start(&site);
     assert_eq!(site.queue()[0]["held"], true);
-    let said = site.imsimta(["qm", "release", "-channel=ims-ms", "-all"]).expect(0);
+    let said = site
+        .imsimta(["qm", "release", "-channel=ims-ms", "-all"])
+        .expect(0);
     assert!(said.contains("%QM-I-RELEASED"), "{said}");
     site.mail_with("alice", "Subject: sixty");
 }
@@ -164,25 +250,50 @@ fn the_operator_holds_releases_returns_and_deletes() {
     let mut client = server.inside();
     client.hello();
     for (n, host) in ["hold", "return", "delete"].iter().enumerate() {
-        client.mail("alice@example.com", &[&format!("x@{host}.example")], &format!("Subject: number {n}\r\n\r\nx")).expect(250);
+        client
+            .mail(
+                "alice@example.com",
+                &[&format!("x@{host}.example")],
+                &format!("Subject: number {n}\r\n\r\nx"),
+            )
+            .expect(250);
     }
-    let listed = site.imsimta(["qm", "directory", "-envelope", "tcp_local"]).expect(0);
+    let listed = site
+        .imsimta(["qm", "directory", "-envelope", "tcp_local"])
+        .expect(0);
     for host in ["hold", "return", "delete"] {
-        assert!(listed.contains(&format!("Envelope To: x@{host}.example")), "{listed}");
+        assert!(
+            listed.contains(&format!("Envelope To: x@{host}.example")),
+            "{listed}"
+        );
     }
     let summary = site.imsimta(["qm", "summarize"]).expect(0);
-    assert!(summary.lines().any(|l| l.starts_with("tcp_local ") && l.contains(" 3 ")), "{summary}");
+    assert!(
+        summary
+            .lines()
+            .any(|l| l.starts_with("tcp_local ") && l.contains(" 3 ")),
+        "{summary}"
+    );
     let number = |host: &str| {
-        let at = site.queue().iter().position(|e| e["host"] == format!("{host}.example") || e["to"][0] == format!("x@{host}.example"));
+        let at = site.queue().iter().position(|e| {
+            e["host"] == format!("{host}.example") || e["to"][0] == format!("x@{host}.example")
+        });
         (at.expect("the entry is in the queue") + 1).to_string()
     };
-    let cases = [("hold", "%QM-I-HELD"), ("return", "%QM-I-RETURNED"), ("delete", "%QM-I-DELETED")];
+    let cases = [
+        ("hold", "%QM-I-HELD"),
+        ("return", "%QM-I-RETURNED"),
+        ("delete", "%QM-I-DELETED"),
+    ];
     for (action, said) in cases {
         let out = site.imsimta(["qm", action, &number(action)]).expect(0);
         assert!(out.contains(said), "{action}: {out}");
     }
     let report = site.mail_with("alice", "multipart/report");
-    assert!(report.contains("x@return.example") && report.contains("number 1"), "{report}");
+    assert!(
+        report.contains("x@return.example") && report.contains("number 1"),
+        "{report}"
+    );
     site.log_line(&["tcp_local", " R", "x@return.example"]);
     site.log_line(&["tcp_local", " K", "x@delete.example"]);
     assert_eq!(site.queue().len(), 1);
@@ -204,16 +315,29 @@ fn entries_of_a_channel_that_a_reload_removed_find_another() {
     let sink = Sink::start();
     let site = Site::new();
     site.relay_to(sink.port(), "");
-    site.append("imta.cnf", "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n");
-    site.replace("imta.cnf", "! Everything else", "extra.example  $U%$D@tcp_extra-daemon\n! Everything else");
+    site.append(
+        "imta.cnf",
+        "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n",
+    );
+    site.replace(
+        "imta.cnf",
+        "! Everything else",
+        "extra.example  $U%$D@tcp_extra-daemon\n! Everything else",
+    );
     let server = Server::start(&site);
     let mut client = server.inside();
     client.hello();
-    client.mail("alice@example.com", &["x@extra.example"], MESSAGE).expect(250);
+    client
+        .mail("alice@example.com", &["x@extra.example"], MESSAGE)
+        .expect(250);
     site.log_line(&["tcp_extra", " Q", "x@extra.example"]);
     assert_eq!(site.queue()[0]["channel"], "tcp_extra");
     site.replace("imta.cnf", "extra.example  $U%$D@tcp_extra-daemon\n", "");
-    site.replace("imta.cnf", "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n", "");
+    site.replace(
+        "imta.cnf",
+        "\ntcp_extra smtp daemon [127.0.0.1] port 1 backoff \"pt1s\" logging\ntcp_extra-daemon\n",
+        "",
+    );
     site.imsimta(["reload"]).expect(0);
     wait_for_empty_queue(&site);
     assert_eq!(sink.received().len(), 1);
@@ -226,7 +350,9 @@ fn what_would_be_addressed_anew_for_ever_comes_back() {
     let server = Server::start(&site);
     let mut client = server.inside();
     client.hello();
-    client.mail("alice@example.com", &["x%other.example@process"], MESSAGE).expect(250);
+    client
+        .mail("alice@example.com", &["x%other.example@process"], MESSAGE)
+        .expect(250);
     let report = site.mail_with("alice", "multipart/report");
     assert!(report.contains("5.4.6"), "{report}");
     wait_for_empty_queue(&site);
@@ -236,7 +362,11 @@ fn what_would_be_addressed_anew_for_ever_comes_back() {
 #[test]
 fn postfix_sends_and_receives() {
     const MESSAGES: usize = 200;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("its address")
+        .port();
     struct Guard(std::process::Child);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -246,25 +376,53 @@ fn postfix_sends_and_receives() {
     }
     let tool = |name: &str| {
         let sbin = format!("/usr/sbin/{name}");
-        Command::new(if std::path::Path::new(&sbin).exists() { &sbin } else { name })
+        Command::new(if std::path::Path::new(&sbin).exists() {
+            &sbin
+        } else {
+            name
+        })
     };
     let mut sink = tool("smtp-sink");
     // as root it wants somebody else to be
     if Ran::of(Command::new("id").arg("-u")).out.trim() == "0" {
         sink.args(["-u", "nobody"]);
     }
-    let _sink = Guard(sink.arg(format!("127.0.0.1:{free}")).arg("100").spawn().expect("smtp-sink; `tests/run --prepare` installs it"));
+    let _sink = Guard(
+        sink.arg(format!("127.0.0.1:{free}"))
+            .arg("100")
+            .spawn()
+            .expect("smtp-sink; `tests/run --prepare` installs it"),
+    );
     let site = Site::new();
     site.relay_to(free, "backoff \"pt1s\"");
     let server = Server::start(&site);
     let target = server.smtp().to_string();
     let count = MESSAGES.to_string();
     for to in ["x@other.example", "alice@example.com"] {
-        let args = ["-s", "10", "-m", &count, "-l", "2000", "-f", "bob@example.com", "-t", to, &target];
+        let args = [
+            "-s",
+            "10",
+            "-m",
+            &count,
+            "-l",
+            "2000",
+            "-f",
+            "bob@example.com",
+            "-t",
+            to,
+            &target,
+        ];
         Ran::of(tool("smtp-source").args(args)).expect(0);
     }
     wait_for_empty_queue(&site);
-    until("all in the mailbox", || (site.mail("alice").len() == MESSAGES).then_some(()));
-    let sent = || site.log().lines().filter(|l| l.contains("tcp_local ") && l.contains(" DE") && l.contains("x@other.example")).count();
+    until("all in the mailbox", || {
+        (site.mail("alice").len() == MESSAGES).then_some(())
+    });
+    let sent = || {
+        site.log()
+            .lines()
+            .filter(|l| l.contains("tcp_local ") && l.contains(" DE") && l.contains("x@other.example"))
+            .count()
+    };
     until("all at the sink", || (sent() == MESSAGES).then_some(()));
 }

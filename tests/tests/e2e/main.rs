@@ -3,6 +3,8 @@
 mod auth;
 mod crash;
 mod delivery;
+mod hostile;
 mod relay;
 mod reload;
+mod tools;
 mod trace;

@@ -18,42 +18,110 @@ use Told::{NoSuchAddress, Nowhere, Relaying};
 const TRICKS: &[(&str, &str, Told)] = &[
     ("plain", "x@other.example", Relaying),
     ("percent hack", "x%other.example@example.com", Relaying),
-    ("percent hack on the host name", "x%other.example@mail.example.com", Relaying),
-    ("two percents", "x%other.example%example.com@example.com", Relaying),
-    ("percent hack to an internal literal", "x%[127.0.0.1]@example.com", Nowhere),
+    (
+        "percent hack on the host name",
+        "x%other.example@mail.example.com",
+        Relaying,
+    ),
+    (
+        "two percents",
+        "x%other.example%example.com@example.com",
+        Relaying,
+    ),
+    (
+        "percent hack to an internal literal",
+        "x%[127.0.0.1]@example.com",
+        Nowhere,
+    ),
     ("source route", "@example.com:x@other.example", Relaying),
-    ("source route of two", "@example.com,@mail.example.com:x@other.example", Relaying),
-    ("source route by a stranger", "@other.example:x@example.com", Relaying),
-    ("source route and percent", "@example.com:x%other.example@example.com", Relaying),
+    (
+        "source route of two",
+        "@example.com,@mail.example.com:x@other.example",
+        Relaying,
+    ),
+    (
+        "source route by a stranger",
+        "@other.example:x@example.com",
+        Relaying,
+    ),
+    (
+        "source route and percent",
+        "@example.com:x%other.example@example.com",
+        Relaying,
+    ),
     ("bang path", "other.example!x@example.com", Relaying),
-    ("bang path of two", "example.com!other.example!x@example.com", Relaying),
-    ("bang and percent", "other.example!x%other.example@example.com", Relaying),
-    ("quoted local part", "\"x@other.example\"@example.com", NoSuchAddress),
+    (
+        "bang path of two",
+        "example.com!other.example!x@example.com",
+        Relaying,
+    ),
+    (
+        "bang and percent",
+        "other.example!x%other.example@example.com",
+        Relaying,
+    ),
+    (
+        "quoted local part",
+        "\"x@other.example\"@example.com",
+        NoSuchAddress,
+    ),
     ("quoted percent", "\"x%other.example\"@example.com", Nowhere),
-    ("quoted source route", "\"@example.com:x@other.example\"@example.com", NoSuchAddress),
+    (
+        "quoted source route",
+        "\"@example.com:x@other.example\"@example.com",
+        NoSuchAddress,
+    ),
     ("two at signs", "x@other.example@example.com", NoSuchAddress),
     ("at, then percent", "x@other.example%example.com", NoSuchAddress),
     ("domain literal", "x@[192.0.2.1]", Relaying),
-    ("domain literal behind percent", "x%[192.0.2.1]@example.com", Nowhere),
+    (
+        "domain literal behind percent",
+        "x%[192.0.2.1]@example.com",
+        Nowhere,
+    ),
     ("loopback literal", "x@[127.0.0.1]", Nowhere),
-    ("loopback literal of a relay", "x%other.example@[127.0.0.1]", Nowhere),
+    (
+        "loopback literal of a relay",
+        "x%other.example@[127.0.0.1]",
+        Nowhere,
+    ),
     ("IPv6 literal", "x@[IPv6:2001:db8::1]", Relaying),
     ("trailing dot", "x@other.example.", Nowhere),
     ("trailing dot here", "x%other.example@example.com.", Nowhere),
     ("capitals", "X@OTHER.EXAMPLE", Relaying),
-    ("percent hack in capitals", "X%OTHER.EXAMPLE@EXAMPLE.COM", Relaying),
+    (
+        "percent hack in capitals",
+        "X%OTHER.EXAMPLE@EXAMPLE.COM",
+        Relaying,
+    ),
     ("store channel", "x@ims-ms-daemon", Nowhere),
     ("store channel, a user", "alice@ims-ms-daemon", Nowhere),
-    ("store channel behind percent", "alice%ims-ms-daemon@example.com", Nowhere),
+    (
+        "store channel behind percent",
+        "alice%ims-ms-daemon@example.com",
+        Nowhere,
+    ),
     ("subdomain of the store channel", "x@other.ims-ms-daemon", Nowhere),
     ("Internet channel", "x@tcp_local-daemon", Nowhere),
-    ("Internet channel, with a target", "x%other.example@tcp_local-daemon", Nowhere),
-    ("Internet channel, routed", "@tcp_local-daemon:x@other.example", Nowhere),
+    (
+        "Internet channel, with a target",
+        "x%other.example@tcp_local-daemon",
+        Nowhere,
+    ),
+    (
+        "Internet channel, routed",
+        "@tcp_local-daemon:x@other.example",
+        Nowhere,
+    ),
     ("its second name", "x%other.example@tcp-daemon", Nowhere),
     ("intranet channel", "x%other.example@tcp_intranet-daemon", Nowhere),
     ("process channel", "x%other.example@process-daemon", Nowhere),
     ("process by name", "x%other.example@process", Nowhere),
-    ("process by host", "x%other.example@process.mail.example.com", Nowhere),
+    (
+        "process by host",
+        "x%other.example@process.mail.example.com",
+        Nowhere,
+    ),
     ("reprocess channel", "x@other.example%reprocess-daemon", Nowhere),
     ("reprocess by name", "x%other.example@reprocess", Nowhere),
     ("bitbucket", "x%other.example@bitbucket-daemon", Nowhere),
@@ -91,7 +159,9 @@ fn strangers_cannot_relay_by_any_address() {
                         Nowhere => relaying || (nowhere && line.get(4..6) == Some("5.")),
                     };
                     if !right {
-                        wrong.push(format!("{name}: from <{from}> to <{address}>: {line}, wanted {told:?}"));
+                        wrong.push(format!(
+                            "{name}: from <{from}> to <{address}>: {line}, wanted {told:?}"
+                        ));
                     }
                     // the refusal must stand when the client goes on as if there had been none
                     let data = client.say("DATA");
@@ -102,11 +172,27 @@ fn strangers_cannot_relay_by_any_address() {
                 wrong
             })
         };
-        let senders = [each("sender@stranger.example"), each(""), each("alice@example.com")];
-        senders.into_iter().flat_map(|t| t.join().expect("a sender")).collect()
+        let senders = [
+            each("sender@stranger.example"),
+            each(""),
+            each("alice@example.com"),
+        ];
+        senders
+            .into_iter()
+            .flat_map(|t| t.join().expect("a sender"))
+            .collect()
     });
-    assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(site.queue(), Vec::<serde_json::Value>::new(), "nothing was queued");
+    assert!(
+        wrong.is_empty(),
+        "{} wrong answers:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(
+        site.queue(),
+        Vec::<serde_json::Value>::new(),
+        "nothing was queued"
+    );
 }
 
 #[test]
@@ -124,16 +210,29 @@ fn those_inside_may_send_out_and_strangers_may_send_in() {
     let mut client = server.inside();
     client.hello();
     for (to, host) in inside {
-        client.mail("alice@example.com", &[to], "Subject: out\r\n\r\nout").expect(250);
+        client
+            .mail("alice@example.com", &[to], "Subject: out\r\n\r\nout")
+            .expect(250);
         let queue = site.queue();
-        let entry = queue.iter().find(|e| e["host"] == host).unwrap_or_else(|| panic!("{to}: no {host} in {queue:?}"));
+        let entry = queue
+            .iter()
+            .find(|e| e["host"] == host)
+            .unwrap_or_else(|| panic!("{to}: no {host} in {queue:?}"));
         assert_eq!(entry["channel"], "tcp_local", "{to}");
     }
     assert_eq!(site.queue().len(), inside.len());
     let mut stranger = server.outside();
     stranger.hello();
-    stranger.mail("x@other.example", &["alice@example.com", "postmaster@mail.example.com"], "Subject: in\r\n\r\nin").expect(250);
+    stranger
+        .mail(
+            "x@other.example",
+            &["alice@example.com", "postmaster@mail.example.com"],
+            "Subject: in\r\n\r\nin",
+        )
+        .expect(250);
     // alice is postmaster, too: one recipient after expansion, one copy
-    until("the mail to arrive", || (!site.mail("alice").is_empty()).then_some(()));
+    until("the mail to arrive", || {
+        (!site.mail("alice").is_empty()).then_some(())
+    });
     assert_eq!(site.mail("alice").len(), 1);
 }

@@ -14,13 +14,24 @@ fn a_changed_entry_is_tried_then_put_in_force() {
     site.replace("mappings", "ORIG_SEND_ACCESS\n\n", CLOSED);
     // what it would do; nothing is in force yet
     let probe = "tcp_local|x@one.example|l|alice@example.com";
-    let out = site.imsimta(["test", "-mapping", "-table=ORIG_SEND_ACCESS", probe]).expect(0);
+    let out = site
+        .imsimta(["test", "-mapping", "-table=ORIG_SEND_ACCESS", probe])
+        .expect(0);
     assert!(out.contains("Output string: 4.7.1|Closed today\n"), "{out}");
     let out = site.sluice(["probe", "ORIG_SEND_ACCESS", probe]);
-    assert!(out.code == 1 && out.out.starts_with("refused\n") && out.out.contains("Closed today"), "{out:?}");
+    assert!(
+        out.code == 1 && out.out.starts_with("refused\n") && out.out.contains("Closed today"),
+        "{out:?}"
+    );
     let mut client = server.outside();
     client.hello();
-    client.mail("x@one.example", &["alice@example.com"], "Subject: before\r\n\r\nx").expect(250);
+    client
+        .mail(
+            "x@one.example",
+            &["alice@example.com"],
+            "Subject: before\r\n\r\nx",
+        )
+        .expect(250);
     site.imsimta(["reload"]).expect(0);
     // the same connection: its next transaction has the new answer
     let reply = client.mail("x@one.example", &["alice@example.com"], "Subject: after\r\n\r\nx");
@@ -34,7 +45,9 @@ fn a_changed_entry_is_tried_then_put_in_force() {
     // and back
     site.replace("mappings", CLOSED, "ORIG_SEND_ACCESS\n\n");
     site.imsimta(["reload"]).expect(0);
-    client.mail("x@one.example", &["alice@example.com"], "Subject: again\r\n\r\nx").expect(250);
+    client
+        .mail("x@one.example", &["alice@example.com"], "Subject: again\r\n\r\nx")
+        .expect(250);
 }
 
 #[test]
@@ -44,22 +57,39 @@ fn what_does_not_load_changes_nothing_and_shows_every_error() {
     let (mappings, rules) = (site.text("mappings"), site.text("imta.cnf"));
     // a good change beside bad ones: none of them comes into force
     site.replace("mappings", "ORIG_SEND_ACCESS\n\n", CLOSED);
-    site.append("mappings", "\nBROKEN\n\n  a*  $[unterminated\n  b*  $Y$|NOT_CLOSED\n");
+    site.append(
+        "mappings",
+        "\nBROKEN\n\n  a*  $[unterminated\n  b*  $Y$|NOT_CLOSED\n",
+    );
     site.append("imta.cnf", "\ntcp_local smtp\ntcp_again-daemon\n");
     let ran = site.imsimta(["reload"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     let errors = ran.err.matches("error[").count();
     assert!(errors >= 3, "three mistakes, {errors} errors:\n{}", ran.err);
     let shown = |part: &str| {
-        let after = ran.err.split(part).nth(1).unwrap_or_else(|| panic!("{part:?} is not shown in\n{}", ran.err));
-        assert!(after.lines().nth(1).is_some_and(|l| l.contains('^')), "{part:?} is not underlined in\n{}", ran.err);
+        let after = ran
+            .err
+            .split(part)
+            .nth(1)
+            .unwrap_or_else(|| panic!("{part:?} is not shown in\n{}", ran.err));
+        assert!(
+            after.lines().nth(1).is_some_and(|l| l.contains('^')),
+            "{part:?} is not underlined in\n{}",
+            ran.err
+        );
     };
     shown("$[unterminated");
     shown("$|NOT_CLOSED");
     assert!(ran.err.contains("the running one stays in force"), "{}", ran.err);
     let mut client = server.outside();
     client.hello();
-    client.mail("x@one.example", &["alice@example.com"], "Subject: as before\r\n\r\nx").expect(250);
+    client
+        .mail(
+            "x@one.example",
+            &["alice@example.com"],
+            "Subject: as before\r\n\r\nx",
+        )
+        .expect(250);
     site.mail_with("alice", "Subject: as before");
     // the same faults stop a start
     server.terminate();
@@ -78,7 +108,11 @@ fn a_compiled_configuration_is_used_until_it_is_compiled_again() {
     let server = Server::start(&site);
     until("a text that is newer than the image", || {
         site.replace("mappings", "ORIG_SEND_ACCESS\n\n", CLOSED);
-        let modified = |name: &str| std::fs::metadata(site.config(name)).and_then(|m| m.modified()).expect("a file");
+        let modified = |name: &str| {
+            std::fs::metadata(site.config(name))
+                .and_then(|m| m.modified())
+                .expect("a file")
+        };
         let newer = modified("mappings") > modified("config_data");
         if !newer {
             site.replace("mappings", CLOSED, "ORIG_SEND_ACCESS\n\n");
@@ -89,15 +123,23 @@ fn a_compiled_configuration_is_used_until_it_is_compiled_again() {
     for (name, ran) in [
         ("reload", site.imsimta(["reload"])),
         ("probe", site.sluice(["probe", "ORIG_SEND_ACCESS", probe])),
-        ("test -mapping", site.imsimta(["test", "-mapping", "-table=ORIG_SEND_ACCESS", probe])),
+        (
+            "test -mapping",
+            site.imsimta(["test", "-mapping", "-table=ORIG_SEND_ACCESS", probe]),
+        ),
     ] {
         assert_eq!(ran.code, 0, "{name} uses the image: {ran:?}");
         let said = format!("{}{}", ran.out, ran.err);
-        assert!(said.contains("mappings is newer than the compiled configuration"), "{name} warns: {ran:?}");
+        assert!(
+            said.contains("mappings is newer than the compiled configuration"),
+            "{name} warns: {ran:?}"
+        );
     }
     let mut client = server.outside();
     client.hello();
-    client.mail("x@one.example", &["alice@example.com"], "Subject: image\r\n\r\nx").expect(250);
+    client
+        .mail("x@one.example", &["alice@example.com"], "Subject: image\r\n\r\nx")
+        .expect(250);
     // an image is not replaced by a broken one
     let text = site.text("mappings");
     site.append("mappings", "\nBROKEN\n\n  a*  $[unterminated\n");
@@ -106,13 +148,28 @@ fn a_compiled_configuration_is_used_until_it_is_compiled_again() {
     site.write("mappings", &text);
     site.imsimta(["cnbuild"]).expect(0);
     site.imsimta(["reload"]).expect(0);
-    client.mail("x@one.example", &["alice@example.com"], "Subject: new image\r\n\r\nx").expect(452);
+    client
+        .mail(
+            "x@one.example",
+            &["alice@example.com"],
+            "Subject: new image\r\n\r\nx",
+        )
+        .expect(452);
     // a damaged image is no configuration
     let image = std::fs::read(site.config("config_data")).expect("the image");
-    for (name, damaged) in [("cut", image[..image.len() / 2].to_vec()), ("changed", { let mut d = image.clone(); d[image.len() / 2] ^= 1; d })] {
+    for (name, damaged) in [
+        ("cut", image[..image.len() / 2].to_vec()),
+        ("changed", {
+            let mut d = image.clone();
+            d[image.len() / 2] ^= 1;
+            d
+        }),
+    ] {
         std::fs::write(site.config("config_data"), damaged).expect("the image");
         let ran = site.imsimta(["reload"]);
         assert_eq!(ran.code, 3, "{name}: {ran:?}");
     }
-    client.mail("x@one.example", &["alice@example.com"], "Subject: still\r\n\r\nx").expect(452);
+    client
+        .mail("x@one.example", &["alice@example.com"], "Subject: still\r\n\r\nx")
+        .expect(452);
 }

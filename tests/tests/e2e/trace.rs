@@ -20,7 +20,10 @@ fn one_message_through_every_part_is_explained_as_one_trace() {
         "ORIG_SEND_ACCESS\n\n  tcp_*|*|l|counted@*  $Y$AX-Count:$ $#IMTA_TABLE:count|10|4#\n",
     );
     site.write("count", "41");
-    site.append("aliases", "counted@&/IMTA_DEFAULTDOMAIN/: alice@&/IMTA_DEFAULTDOMAIN/\n");
+    site.append(
+        "aliases",
+        "counted@&/IMTA_DEFAULTDOMAIN/: alice@&/IMTA_DEFAULTDOMAIN/\n",
+    );
     // LOG_ACTION: the E entry names the group, the D entry of the group is not written
     site.append(
         "mappings",
@@ -29,20 +32,47 @@ fn one_message_through_every_part_is_explained_as_one_trace() {
     let server = Server::start(&site);
     let mut client = server.inside();
     client.hello();
-    client.mail("bob@example.com", &["counted@example.com"], "Subject: counted\r\n\r\ntext").expect(250);
-    client.mail("bob@example.com", &["alice@example.com"], "Subject: plain\r\n\r\ntext").expect(250);
+    client
+        .mail(
+            "bob@example.com",
+            &["counted@example.com"],
+            "Subject: counted\r\n\r\ntext",
+        )
+        .expect(250);
+    client
+        .mail(
+            "bob@example.com",
+            &["alice@example.com"],
+            "Subject: plain\r\n\r\ntext",
+        )
+        .expect(250);
     client.say("QUIT").expect(221);
     // the spool, the mailbox
     let counted = site.mail_with("alice", "Subject: counted");
-    assert!(counted.starts_with("Return-Path: <bob@example.com>\n"), "{counted}");
+    assert!(
+        counted.starts_with("Return-Path: <bob@example.com>\n"),
+        "{counted}"
+    );
     assert!(counted.contains("\nX-Count: 0042\n"), "{counted}");
-    assert_eq!(std::fs::read_to_string(site.config("count")).expect("the sequence").trim(), "42");
+    assert_eq!(
+        std::fs::read_to_string(site.config("count"))
+            .expect("the sequence")
+            .trim(),
+        "42"
+    );
     site.mail_with("alice", "Subject: plain");
     // the log: E of both, D only of the message that LOG_ACTION left alone
     site.log_line(&[" EE ", "counted@example.com"]);
     let d = site.log_line(&["ims-ms", " D ", "alice@example.com"]);
     assert!(d.contains("rfc822;alice@example.com"), "{d}");
-    assert!(!site.log().lines().any(|l| l.contains(" D ") && l.contains("counted@")), "{}", site.log());
+    assert!(
+        !site
+            .log()
+            .lines()
+            .any(|l| l.contains(" D ") && l.contains("counted@")),
+        "{}",
+        site.log()
+    );
     // the throttle: the second connection of the minute passes, the third does not
     let mut second = server.inside();
     second.say("QUIT").expect(221);
@@ -66,13 +96,22 @@ fn one_message_through_every_part_is_explained_as_one_trace() {
     ];
     let mut rest = first;
     for part in wanted {
-        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing, or not in its order, in\n{first}"));
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("{part:?} is missing, or not in its order, in\n{first}"));
         rest = &rest[at..];
     }
     // places: the entry of the sequence, by its file and line
-    let line = 1 + site.text("mappings").lines().position(|l| l.contains("counted@*  $Y$A")).expect("the entry");
+    let line = 1 + site
+        .text("mappings")
+        .lines()
+        .position(|l| l.contains("counted@*  $Y$A"))
+        .expect("the entry");
     let place = format!("{}:{line}:", site.config("mappings").display());
     assert!(first.contains(&place), "{place} in\n{first}");
-    assert!(first.contains(&format!("{}:", site.config("imta.cnf").display())), "{first}");
+    assert!(
+        first.contains(&format!("{}:", site.config("imta.cnf").display())),
+        "{first}"
+    );
     assert!(trace.contains("421 4.7.0 Too many connections"), "{trace}");
 }
