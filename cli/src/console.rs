@@ -35,7 +35,7 @@ pub fn with_process<T>(run: impl FnOnce(&mut Console<'_>) -> T) -> T {
     let mut console = Console {
         input: &mut io::stdin().lock(),
         out: &mut BufWriter::new(io::stdout().lock()),
-        // not locked: a command that serves writes to it from other threads, too
+        // not locked: the server's tasks write their notices there, too
         err: &mut io::stderr(),
         interactive: io::stdin().is_terminal(),
         colour: io::stderr().is_terminal() && set("NO_COLOR").is_none(),

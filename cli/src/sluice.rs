@@ -27,6 +27,12 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         run: commands::up::run,
     },
     Subcommand {
+        name: "metermaid",
+        about: "Serve the site's MeterMaid tables, without a mail server",
+        define: |command| command,
+        run: commands::up::run_metermaid,
+    },
+    Subcommand {
         name: "user",
         about: "Add users",
         define: commands::up::define_user,

@@ -60,13 +60,7 @@ fn callouts_are_answered() {
             "callouts are switched off",
         ),
         ("no file", "BAD", "x", yes("x", ""), "create it empty"),
-        (
-            "no number",
-            "WORDS",
-            "x",
-            yes("x", ""),
-            "does not hold a number",
-        ),
+        ("no number", "WORDS", "x", yes("x", ""), "does not hold a number"),
         (
             "a relative name",
             "RELATIVE",

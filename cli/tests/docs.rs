@@ -1,6 +1,6 @@
-//! The examples of the pages on mapping tables and test tools do what the pages say.
+//! The examples of the pages on mapping tables, test tools and rewriting do what the pages say.
 //!
-//! A block named `mappings` or `general.txt` becomes that file of the site, `answers` a file in the
+//! A block named `imta.cnf`, `aliases`, `mappings` or `general.txt` becomes that file of the site, `answers` a file in the
 //! current directory; the commands of a `console` block are run by a shell, and their output compared.
 
 use std::path::{Path, PathBuf};
@@ -42,7 +42,9 @@ fn run(page: &str) -> usize {
     let mut commands = 0;
     for (name, line, block) in blocks(&text) {
         match name.as_str() {
-            "mappings" | "general.txt" => std::fs::write(config.join(name), block).unwrap(),
+            "imta.cnf" | "aliases" | "mappings" | "general.txt" => {
+                std::fs::write(config.join(name), block).unwrap()
+            }
             "answers" => std::fs::write(directory.join(name), block).unwrap(),
             "console" => {
                 for example in format!("\n{block}").split("\n$ ").skip(1) {
@@ -75,4 +77,5 @@ fn run(page: &str) -> usize {
 fn the_examples_run() {
     assert!(run("mapping.md") >= 14);
     assert!(run("test-tools.md") >= 8);
+    assert!(run("rewrite.md") >= 6);
 }

@@ -2,6 +2,8 @@
 //!
 //! A line goes on after a backslash, after a comma at its end, or when the next line is indented.
 
+use std::collections::HashMap;
+
 use crate::diagnostic::Diagnostic;
 use crate::lines::{Rules, logical_lines};
 use crate::source::{FileId, Reader, Sources, Span};
@@ -35,6 +37,7 @@ pub fn parse(
 ) -> Vec<Alias> {
     let lines = logical_lines(sources, file, Rules::default(), reader, diagnostics);
     let mut aliases: Vec<Alias> = Vec::new();
+    let mut seen: HashMap<String, Span> = HashMap::new();
     let mut open = false;
     for line in &lines {
         if line.is_blank() {
@@ -60,10 +63,11 @@ pub fn parse(
                         .help("write a name before the `:`"),
                 );
             }
-            if let Some(first) = aliases.iter().find(|a| a.name.eq_ignore_ascii_case(name)) {
+            let first = *seen.entry(name.to_ascii_lowercase()).or_insert(span);
+            if first != span {
                 diagnostics.push(
                     Diagnostic::error("A003", span, format!("duplicate aliases found: `{name}`"))
-                        .also(first.span, "first defined here")
+                        .also(first, "first defined here")
                         .help("put all addresses into one alias"),
                 );
             }
@@ -116,12 +120,12 @@ pub fn parse(
 fn find_outside_quotes(text: &str, wanted: char, from: usize) -> Option<usize> {
     let mut quoted = false;
     let mut skip = false;
-    for (i, c) in text.char_indices().filter(|(i, _)| *i >= from) {
+    for (i, c) in text.get(from..)?.char_indices() {
         match c {
             _ if skip => skip = false,
             '\\' if quoted => skip = true,
             '"' => quoted = !quoted,
-            c if c == wanted && !quoted => return Some(i),
+            c if c == wanted && !quoted => return Some(from + i),
             _ => {}
         }
     }

@@ -3,9 +3,14 @@
 //! A [`Diagnostic`] names its code (`M014`), says what is wrong in one sentence, points at the words, and
 //! tells how to mend it. [`Diagnostic::render`] draws the source line with the word underlined.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::source::{Sources, Span};
+use crate::source::{SourceFile, Sources, Span};
+
+/// Labels further apart than this many bytes are drawn as pieces of their own.
+const DISTANCE_LIMIT: usize = 8 << 10;
 
 /// How bad it is. A configuration with an [`Severity::Error`] does not load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -114,22 +119,25 @@ impl Diagnostic {
             if self.labels[..n].iter().any(|l| l.span.file == label.span.file) {
                 continue; // drawn with the first label of that file
             }
-            let mut snippet = Snippet::source(&*file.text).path(&*file.name);
-            for (m, l) in self
+            let len = file.text.len();
+            let range = |l: &Label| (l.span.start as usize).min(len)..(l.span.end as usize).min(len);
+            let here: Vec<(usize, &Label)> = self
                 .labels
                 .iter()
                 .enumerate()
                 .filter(|(_, l)| l.span.file == label.span.file)
-            {
-                let len = file.text.len();
-                let range = (l.span.start as usize).min(len)..(l.span.end as usize).min(len);
-                let kind = if m == 0 {
-                    AnnotationKind::Primary
-                } else {
-                    AnnotationKind::Context
-                };
-                snippet = snippet.annotation(kind.span(range).label(&*l.text));
+                .collect();
+            // only the lines between the labels: drawing takes time in proportion to the text it is given
+            let start = here.iter().map(|(_, l)| range(l).start).min().unwrap_or(0);
+            let end = here.iter().map(|(_, l)| range(l).end).max().unwrap_or(start);
+            if end - start > DISTANCE_LIMIT {
+                for (m, l) in here {
+                    group = group.element(snippet_of(file, range(l), [(m, l, range(l))]));
+                }
+                continue;
             }
+            let labels = here.into_iter().map(|(m, l)| (m, l, range(l)));
+            let snippet = snippet_of(file, start..end, labels);
             group = group.element(snippet);
         }
         if let Some(help) = &self.help {
@@ -157,6 +165,30 @@ impl Diagnostic {
             help: self.help.as_deref(),
         }
     }
+}
+
+/// The lines of a range with labels in them.
+fn snippet_of<'a>(
+    file: &'a SourceFile,
+    range: Range<usize>,
+    labels: impl IntoIterator<Item = (usize, &'a Label, Range<usize>)>,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (line, lines) = file.lines(range);
+    let text = file.text.get(lines.clone()).unwrap_or("");
+    let mut snippet = Snippet::source(text).path(&*file.name).line_start(line);
+    for (m, label, span) in labels {
+        let kind = if m == 0 {
+            AnnotationKind::Primary
+        } else {
+            AnnotationKind::Context
+        };
+        let within = |at: usize| at.saturating_sub(lines.start).min(text.len());
+        snippet = snippet.annotation(
+            kind.span(within(span.start)..within(span.end))
+                .label(&*label.text),
+        );
+    }
+    snippet
 }
 
 /// A diagnostic as `--json` prints it.

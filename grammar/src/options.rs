@@ -5,6 +5,7 @@
 //! leading blanks of the next line kept; `[SECTION=value]` lines begin a section.
 
 use crate::diagnostic::Diagnostic;
+use crate::lines::{INCLUDE_DEPTH, TOTAL_LIMIT};
 use crate::source::{FileId, Reader, Sources, Span};
 
 /// One setting.
@@ -48,7 +49,11 @@ pub fn parse(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Setting> {
     let mut settings = Vec::new();
-    read(sources, file, reader, diagnostics, &mut settings, 0);
+    let mut total = 0;
+    read(sources, file, reader, diagnostics, &mut settings, (0, &mut total));
+    for setting in &mut settings {
+        setting.value.truncate(setting.value.trim_ascii_end().len());
+    }
     settings
 }
 
@@ -58,10 +63,11 @@ fn read(
     reader: &dyn Reader,
     diagnostics: &mut Vec<Diagnostic>,
     settings: &mut Vec<Setting>,
-    depth: usize,
+    (depth, total): (usize, &mut usize),
 ) {
     let Some(source) = sources.file(file) else { return };
     let text = source.text.clone();
+    *total += text.len();
     let mut section = settings.last().map(|s| s.section.clone()).unwrap_or_default();
     let mut start = 0;
     let mut open = false;
@@ -83,20 +89,30 @@ fn read(
             }
         } else if body.trim_ascii().is_empty() {
         } else if let Some(name) = line.strip_prefix('<') {
-            match (
-                depth < crate::lines::INCLUDE_DEPTH,
-                reader.read(name.trim_ascii()),
-            ) {
-                (true, Ok(text)) => {
+            if depth >= INCLUDE_DEPTH || *total > TOTAL_LIMIT {
+                diagnostics.push(
+                    Diagnostic::error(
+                        "O003",
+                        span(0, line.len()),
+                        "files are included too deeply, or too much in total",
+                    )
+                    .help("a file must not include itself"),
+                );
+                continue;
+            }
+            match reader.read(name.trim_ascii()) {
+                Ok(text) => {
                     let id = sources.add(name.trim_ascii(), text);
-                    read(sources, id, reader, diagnostics, settings, depth + 1);
+                    read(
+                        sources,
+                        id,
+                        reader,
+                        diagnostics,
+                        settings,
+                        (depth + 1, &mut *total),
+                    );
                 }
-                (false, _) => diagnostics.push(Diagnostic::error(
-                    "O003",
-                    span(0, line.len()),
-                    "files are included too deeply",
-                )),
-                (_, Err(why)) => diagnostics.push(
+                Err(why) => diagnostics.push(
                     Diagnostic::error(
                         "O004",
                         span(0, line.len()),
@@ -113,7 +129,7 @@ fn read(
                         .help("write `]` at its end"),
                 ),
             }
-        } else if let Some(eq) = body.find('=').filter(|eq| !body[..*eq].trim_ascii().is_empty()) {
+        } else if let Some(eq) = body.find('=').filter(|&eq| !body[..eq].trim_ascii().is_empty()) {
             let (name, value) = (&body[..eq], &body[eq + 1..]);
             let lead = name.len() - name.trim_ascii_start().len();
             let value_lead = value.len() - value.trim_ascii_start().len();
@@ -131,8 +147,5 @@ fn read(
             );
         }
         open = continued && settings.last().is_some();
-    }
-    for setting in settings.iter_mut() {
-        setting.value.truncate(setting.value.trim_ascii_end().len());
     }
 }

@@ -67,6 +67,26 @@ pub struct SourceFile {
     line_starts: Arc<[u32]>,
 }
 
+impl SourceFile {
+    /// The whole lines that a byte range touches, without the last line end, and the number of the first.
+    pub(crate) fn lines(&self, range: std::ops::Range<usize>) -> (usize, std::ops::Range<usize>) {
+        let first = self
+            .line_starts
+            .partition_point(|&s| s as usize <= range.start)
+            .max(1);
+        let after = self
+            .line_starts
+            .partition_point(|&s| (s as usize) < range.end)
+            .max(first);
+        let start = self.line_starts.get(first - 1).map_or(0, |&s| s as usize);
+        let end = self
+            .line_starts
+            .get(after)
+            .map_or(self.text.len(), |&s| s as usize - 1);
+        (first, start..end)
+    }
+}
+
 /// All texts of one configuration, in the order they were read.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {

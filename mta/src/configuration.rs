@@ -3,6 +3,7 @@
 //! [`read`] finds the texts of a site folder and hands them to [`policy::site::load`]; the server and every
 //! tool read a site through it. A server holds one [`Configuration`] and swaps it as a whole.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use policy::site::{LoadError, Site, Texts};
 
 use crate::filter::SiteScripts;
 use crate::log::options::LogOptions;
+use crate::metermaid::settings::Settings;
 
 pub mod image;
 mod lint;
@@ -81,6 +83,8 @@ pub struct Configuration {
     pub site: Arc<Site>,
     /// What its LOG_* options ask for.
     pub log: LogOptions,
+    /// What `msg.conf` sets for MeterMaid.
+    pub metermaid: Settings,
     /// Texts that are newer than the compiled configuration that was loaded.
     pub stale: Vec<String>,
     /// The Sieve scripts of the site.
@@ -108,17 +112,44 @@ pub fn texts(layout: &Layout) -> Texts {
         filter: read("imta.filter"),
         ..Texts::default()
     };
-    if let Some((_, conf)) = read("msg.conf") {
-        for (key, value) in conf.lines().filter_map(|l| l.split_once('=')) {
-            let value = value.trim().trim_matches('"').to_string();
-            match key.trim().to_ascii_lowercase().as_str() {
-                "local.hostname" => texts.host = Some(value),
-                "service.defaultdomain" => texts.default_domain = Some(value),
-                _ => {}
-            }
+    for (key, value) in conf(layout) {
+        match key.to_ascii_lowercase().as_str() {
+            "local.hostname" => texts.host = Some(value),
+            "service.defaultdomain" => texts.default_domain = Some(value),
+            _ => {}
         }
     }
     texts
+}
+
+/// All keys of `msg.conf` as written; where one stands twice, the last counts.
+pub fn conf(layout: &Layout) -> BTreeMap<String, String> {
+    let text = std::fs::read(layout.config().join("msg.conf")).unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with(['!', '#']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim().to_string(), value.trim().trim_matches('"').to_string()))
+        .collect()
+}
+
+/// Puts what `msg.conf` sets for MeterMaid into a configuration. Never part of the compiled one: it has a secret.
+fn with_metermaid(mut configuration: Configuration, layout: &Layout) -> Result<Configuration, LoadError> {
+    let mut sources = Sources::new();
+    let file = sources.add(shown_name(&layout.config().join("msg.conf")), "");
+    match Settings::parse(&conf(layout)) {
+        Ok(settings) => {
+            configuration.metermaid = settings;
+            Ok(configuration)
+        }
+        Err(error) => {
+            let d = Diagnostic::error("C021", Span::new(file, 0, 0), error.to_string());
+            Err(LoadError {
+                sources,
+                diagnostics: vec![d],
+            })
+        }
+    }
 }
 
 /// A path as messages show it: relative to the working directory where that is shorter.
@@ -152,7 +183,7 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
             };
             let mut configuration = load(&image.texts, &reader)?;
             configuration.stale = stale;
-            Ok(configuration)
+            with_metermaid(configuration, layout)
         }
         Ok(None) => read_text(layout),
         Err(error) => {
@@ -170,7 +201,7 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
 
 /// Loads the texts of a site folder, whether or not there is a compiled configuration.
 pub fn read_text(layout: &Layout) -> Result<Configuration, LoadError> {
-    load(&texts(layout), &|name: &str| include(layout, name))
+    with_metermaid(load(&texts(layout), &|name: &str| include(layout, name))?, layout)
 }
 
 /// Loads given texts.
@@ -193,6 +224,7 @@ pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Configuration, LoadErr
         Ok(log) => Ok(Configuration {
             site: Arc::new(site),
             log,
+            metermaid: Settings::default(),
             stale: Vec::new(),
             scripts,
         }),

@@ -257,6 +257,8 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
                 "refused": c.refused.load(Relaxed), "queue_errors": c.queue_errors.load(Relaxed),
                 "queued": server.spool.entries().len(), "jobs": server.scheduler.running(),
                 "log_lines_dropped": server.journal.dropped().lines.load(Relaxed),
+                "callouts": server.drivers.counters(),
+                "metermaid": server.metermaid.as_ref().map(|(engine, _)| &engine.counters),
                 "log_actions_dropped": server.journal.dropped().actions.load(Relaxed),
             });
             Response {
@@ -272,14 +274,11 @@ fn reload(server: &Server) -> Response {
     match server.reload() {
         Ok(configuration) => {
             let site = &configuration.site;
-            let shown = |d: &&grammar::Diagnostic| d.severity >= grammar::Severity::Warning;
-            let warnings: Vec<String> = site
-                .diagnostics
-                .iter()
-                .filter(shown)
-                .map(|d| d.render(&site.sources, false))
-                .collect();
-            let mut text = warnings.join("\n");
+            let stale = configuration.stale.iter().map(|file| {
+                format!("note: {file} is newer than the compiled configuration: run `imsimta cnbuild`")
+            });
+            let said = site.diagnostics.iter().map(|d| d.render(&site.sources, false));
+            let mut text = said.chain(stale).collect::<Vec<String>>().join("\n");
             if !text.is_empty() {
                 text.push('\n');
             }

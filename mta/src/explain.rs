@@ -67,7 +67,8 @@ impl Ring {
     pub fn late(&self, session: &Recorded) -> Vec<Record> {
         let late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         let of = late.iter().filter(|(entry, _)| session.entries.contains(entry));
-        of.map(|(_, evaluation)| Record::Evaluated(Box::new(evaluation.clone()))).collect()
+        of.map(|(_, evaluation)| Record::Evaluated(Box::new(evaluation.clone())))
+            .collect()
     }
 
     /// The last `n` sessions, oldest first.

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use grammar::{Diagnostic, Sources};
-use policy::message::{HeaderView, Message, RawValue};
 use policy::message::edit::edited_header;
+use policy::message::{HeaderView, Message, RawValue};
 use policy::sieve::{
     Action, Envelope, Level, LevelResult, Merged, NoLibrary, Options, Program, Request, compile, merge,
 };
@@ -267,7 +267,10 @@ pub async fn run(
         );
         carry_out(accepted, merged, transaction, &mut filtered);
     }
-    let id = HeaderView::message(&message, None).values("Message-ID").first().map(RawValue::unfolded);
+    let id = HeaderView::message(&message, None)
+        .values("Message-ID")
+        .first()
+        .map(RawValue::unfolded);
     for reply in &mut filtered.replies {
         reply.message_id = id.clone().unwrap_or_default();
     }
@@ -380,7 +383,16 @@ fn carry_out(accepted: Accepted, merged: Merged, transaction: &mut Transaction, 
                 filtered.refused.push((accepted.clone(), reason));
                 delivered = true;
             }
-            Action::Vacation { reason, subject, from, mime, to, key, interval, .. } => {
+            Action::Vacation {
+                reason,
+                subject,
+                from,
+                mime,
+                to,
+                key,
+                interval,
+                ..
+            } => {
                 if !transaction.envelope.no_vacation {
                     filtered.replies.push(Reply {
                         owner: accepted.recipient.intermediate.clone(),

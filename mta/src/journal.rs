@@ -365,7 +365,9 @@ impl Worker {
         // a failure or a callout that takes too long never affects mail, nor the entry
         let result = evaluator.map(probe::TABLE, &probe, FlagSet::default()).await;
         if let (Some(entry), Some(evaluations)) = (job.entry, evaluator.record.take()) {
-            evaluations.into_iter().for_each(|e| self.ring.push_late(entry, e));
+            evaluations
+                .into_iter()
+                .for_each(|e| self.ring.push_late(entry, e));
         }
         let action = match &result {
             Ok(Some(result)) if result.matched > 0 => {

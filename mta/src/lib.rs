@@ -15,6 +15,7 @@ pub mod explain;
 pub mod filter;
 pub mod journal;
 pub mod log;
+pub mod managesieve;
 pub mod memcache_url;
 pub mod metermaid;
 pub mod notice;

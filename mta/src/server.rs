@@ -25,6 +25,7 @@ use crate::evaluate::Evaluator;
 use crate::explain::Ring;
 use crate::filter::UserScripts;
 use crate::journal::Journal;
+use crate::metermaid::settings::{ClientSettings, Remote, Settings};
 use crate::queue::Scheduler;
 use crate::sasl::AuthFailures;
 use crate::transaction::Decider;
@@ -130,6 +131,9 @@ pub struct Server {
     pub counters: Counters,
     /// Becomes true when the server is to stop.
     pub stopping: watch::Sender<bool>,
+    /// The MeterMaid server on board, where the site has one, and where it listens.
+    pub metermaid: Option<(Arc<crate::metermaid::server::Server>, SocketAddr)>,
+    metermaid_client: Mutex<ClientSettings>,
     resolvers: Mutex<HashMap<String, Arc<Resolver>>>,
 }
 
@@ -180,13 +184,20 @@ impl Server {
         let configuration = Arc::new(ArcSwap::from_pointee(configuration));
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let memory = Memory::open(&layout.root.join("run").join("memory"));
-        let memory = memory.map(Arc::new).inspect_err(|e| eprintln!("{e}; vacation replies are off")).ok();
+        let memory = memory
+            .map(Arc::new)
+            .inspect_err(|e| eprintln!("{e}; vacation replies are off"))
+            .ok();
         let mut drivers = Drivers::new(Arc::clone(&directory), layout.config());
         if let Some(memory) = &memory {
             drivers = drivers.with_memory(Arc::clone(memory));
         }
         let drivers = Arc::new(drivers);
         let ring = Arc::new(Ring::default());
+        let mut tasks = Vec::new();
+        let mut client = configuration.load().metermaid.client.clone();
+        let metermaid = start_metermaid(&configuration.load().metermaid, &mut client, &mut tasks).await?;
+        drivers.set_metermaid(&client);
         let journal = Journal::start(
             &layout.log(),
             &layout.queue(),
@@ -223,9 +234,10 @@ impl Server {
             verifications: Semaphore::new(VERIFICATIONS),
             counters: Counters::default(),
             stopping: watch::Sender::new(false),
+            metermaid,
+            metermaid_client: Mutex::new(client),
             resolvers: Mutex::default(),
         });
-        let mut tasks = Vec::new();
         let listening = crate::smtp::listener::listen(&server, &mut tasks).await?;
         tasks.push(tokio::spawn(crate::queue::delivery::run(Arc::clone(&server))));
         tasks.push(crate::control::listen(&server).map_err(io(server.layout.control()))?);
@@ -243,6 +255,22 @@ impl Server {
             configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
         let directory = users(&self.layout)?;
         self.directory.store(Arc::new(directory));
+        let mut client = configuration.metermaid.client.clone();
+        if let Some((_, address)) = &self.metermaid {
+            use_own(&configuration.metermaid, &mut client, *address);
+        }
+        if client
+            != *self
+                .metermaid_client
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        {
+            self.drivers.set_metermaid(&client);
+            *self
+                .metermaid_client
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = client;
+        }
         self.configuration.store(Arc::new(configuration));
         Ok(self.configuration.load_full())
     }
@@ -333,6 +361,9 @@ impl Running {
     pub async fn stop(self) {
         self.server.stopping.send_replace(true);
         self.server.scheduler.close();
+        if let Some((metermaid, _)) = &self.server.metermaid {
+            metermaid.stop();
+        }
         for task in self.tasks {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(30), task).await;
         }
@@ -340,6 +371,43 @@ impl Running {
         self.server.spool.close();
         let _ = std::fs::remove_file(self.server.layout.control());
         let _ = std::fs::remove_file(self.server.layout.listening());
+    }
+}
+
+/// Starts the MeterMaid server on board, where the site has one. Its tables last until the server stops.
+async fn start_metermaid(
+    settings: &Settings,
+    client: &mut ClientSettings,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Option<(Arc<crate::metermaid::server::Server>, SocketAddr)>, StartError> {
+    let Some(server) = settings.server.as_ref().filter(|_| settings.enabled) else {
+        return Ok(None);
+    };
+    let wanted = SocketAddr::new(server.listen, server.port);
+    let error = |error| StartError::Listen {
+        address: format!("{wanted} (MeterMaid)"),
+        error,
+    };
+    let listener = tokio::net::TcpListener::bind(wanted).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    use_own(settings, client, address);
+    let engine = crate::metermaid::server::Server::new(settings.make_tables(), server.secret.clone());
+    tasks.push(tokio::spawn(Arc::clone(&engine).serve(listener)));
+    Ok(Some((engine, address)))
+}
+
+/// A site that names no MeterMaid host asks the one on board.
+fn use_own(settings: &Settings, client: &mut ClientSettings, address: SocketAddr) {
+    if let (None, Some(server)) = (&client.server, &settings.server) {
+        let host = match address.ip().is_unspecified() {
+            true => "127.0.0.1".to_string(),
+            false => address.ip().to_string(),
+        };
+        client.server = Some(Remote {
+            host,
+            port: address.port(),
+            secret: server.secret.clone(),
+        });
     }
 }
 

@@ -19,7 +19,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The example's ports; `--port` moves the others along.
-const PORTS: [u16; 3] = [2525, 2587, 2465];
+const PORTS: [u16; 4] = [2525, 2587, 2465, 4190];
 
 /// What a new site is made for.
 #[derive(Debug, Clone)]
@@ -110,13 +110,23 @@ pub fn create(layout: &Layout, site: &NewSite) -> Result<Vec<NewUser>, CreateErr
     for (name, text) in FILES.iter().rev() {
         let mut text = (*text).to_string();
         if *name == "dispatcher.cnf" {
-            for port in PORTS {
-                text = text.replace(&format!("={port}"), &format!("={}", moved(port, site.port)));
-            }
+            text = move_ports(&text, site.port);
         }
         write(&config.join(name), &text).map_err(io(&config.join(name)))?;
     }
     Ok(users)
+}
+
+/// Each line once: a port that was moved may be the example's number of another.
+fn move_ports(text: &str, smtp: u16) -> String {
+    let line = |line: &str| {
+        let port = PORTS.into_iter().find(|p| line.ends_with(&format!("={p}")));
+        match (port, line.rsplit_once('=')) {
+            (Some(port), Some((name, _))) => format!("{name}={}\n", moved(port, smtp)),
+            _ => format!("{line}\n"),
+        }
+    };
+    text.lines().map(line).collect()
 }
 
 fn moved(port: u16, smtp: u16) -> u16 {
@@ -169,4 +179,34 @@ fn password() -> String {
         &letters[8..12],
         &letters[12..]
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_move_together() {
+        let example = "[SERVICE=A]\nPORT=2525\nPORT=2587\nTLS_PORT=2465\nPORT=4190\n";
+        let cases = [
+            (
+                "the example's",
+                2525,
+                "PORT=2525\nPORT=2587\nTLS_PORT=2465\nPORT=4190\n",
+            ),
+            ("any", 0, "PORT=0\nPORT=0\nTLS_PORT=0\nPORT=0\n"),
+            (
+                "onto another of the example",
+                2587,
+                "PORT=2587\nPORT=2649\nTLS_PORT=2527\nPORT=4252\n",
+            ),
+        ];
+        for (name, smtp, want) in cases {
+            assert_eq!(
+                move_ports(example, smtp),
+                format!("[SERVICE=A]\n{want}"),
+                "{name}"
+            );
+        }
+    }
 }

@@ -38,8 +38,15 @@ pub struct Reply {
 
 /// Sends a reply, unless its sender had one lately.
 pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
-    let Some(memory) = server.memory.clone() else { return };
-    let key = format!("vacation\0{}\0{}\0{}", reply.owner.to_lowercase(), reply.key, reply.to.to_lowercase());
+    let Some(memory) = server.memory.clone() else {
+        return;
+    };
+    let key = format!(
+        "vacation\0{}\0{}\0{}",
+        reply.owner.to_lowercase(),
+        reply.key,
+        reply.to.to_lowercase()
+    );
     let at = now();
     let until = at.saturating_add(i64::try_from(reply.interval).unwrap_or(i64::MAX / 2));
     // remembered first: a reply too few is better than one too many
@@ -47,7 +54,12 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
     match remembered {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return,
-        Ok(Err(error)) => return crate::notice::send(&format!("a vacation reply of {} is not sent: {error}", reply.owner)),
+        Ok(Err(error)) => {
+            return crate::notice::send(&format!(
+                "a vacation reply of {} is not sent: {error}",
+                reply.owner
+            ));
+        }
         Err(_) => return,
     }
     let id = unique_id();
@@ -62,17 +74,30 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
             address: reply.to.clone(),
             original: format!("rfc822;{}", reply.to),
             intermediate: reply.to.clone(),
-            notify: Notify { given: true, ..Notify::default() },
+            notify: Notify {
+                given: true,
+                ..Notify::default()
+            },
             ..Recipient::default()
         },
         channel: PROCESS.to_string(),
         ..Accepted::default()
     });
     let eight_bit = !message.is_ascii();
-    let collected = Collected::from_bytes(&*server.spool, message, header_len, format!("<{id}@{}>", site.host())).await;
+    let collected = Collected::from_bytes(
+        &*server.spool,
+        message,
+        header_len,
+        format!("<{id}@{}>", site.host()),
+    )
+    .await;
     let queued = match collected {
         Ok(collected) => {
-            let to = Enqueue { spool: &*server.spool, site, now: at };
+            let to = Enqueue {
+                spool: &*server.spool,
+                site,
+                now: at,
+            };
             enqueue(to, &mut transaction, collected, eight_bit).await
         }
         Err(error) => Err(error),
@@ -86,8 +111,12 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
 /// The reply as a message.
 fn build(reply: &Reply, id: &str, host: &str, at: &Zoned) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut field = |name: &str, value: &str| policy::message::edit::write_field(&mut out, name, &one_line(value));
-    field("From", &format!("<{}>", reply.from.as_deref().map_or(reply.owner.as_str(), bare)));
+    let mut field =
+        |name: &str, value: &str| policy::message::edit::write_field(&mut out, name, &one_line(value));
+    field(
+        "From",
+        &format!("<{}>", reply.from.as_deref().map_or(reply.owner.as_str(), bare)),
+    );
     field("To", &format!("<{}>", reply.to));
     field("Subject", &reply.subject);
     field("Date", &date(at));
@@ -105,7 +134,11 @@ fn build(reply: &Reply, id: &str, host: &str, at: &Zoned) -> Vec<u8> {
         let mut keep = false;
         for line in header.split('\n') {
             let folded = line.starts_with([' ', '\t']);
-            keep = if folded { keep } else { line.to_ascii_lowercase().starts_with("content-") };
+            keep = if folded {
+                keep
+            } else {
+                line.to_ascii_lowercase().starts_with("content-")
+            };
             if keep {
                 out.extend_from_slice(line.replace('\r', " ").as_bytes());
                 out.extend_from_slice(b"\r\n");
@@ -114,7 +147,11 @@ fn build(reply: &Reply, id: &str, host: &str, at: &Zoned) -> Vec<u8> {
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body.replace('\r', " ").replace('\n', "\r\n").as_bytes());
     } else {
-        let (charset, encoding) = if reason.is_ascii() { ("us-ascii", "7bit") } else { ("utf-8", "8bit") };
+        let (charset, encoding) = if reason.is_ascii() {
+            ("us-ascii", "7bit")
+        } else {
+            ("utf-8", "8bit")
+        };
         out.extend_from_slice(format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes());
         out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
         out.extend_from_slice(reason.replace('\r', " ").replace('\n', "\r\n").as_bytes());
@@ -132,7 +169,9 @@ fn bare(text: &str) -> &str {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,9 +192,15 @@ mod tests {
             message_id: "<1@x>".into(),
         };
         let text = String::from_utf8(build(&reply, "ID", "mail.example.com", &Zoned::now())).unwrap();
-        assert!(text.starts_with("From: <a@example.com>\r\nTo: <bob@example.com>\r\nSubject: Away  Bcc: evil"), "{text}");
+        assert!(
+            text.starts_with("From: <a@example.com>\r\nTo: <bob@example.com>\r\nSubject: Away  Bcc: evil"),
+            "{text}"
+        );
         assert!(!text.contains("\r\nBcc:") && !text.contains("folded"), "{text}");
         assert!(text.contains("\r\nAuto-Submitted: auto-replied"), "{text}");
-        assert!(text.ends_with("Content-Type: text/plain\r\n\r\nGone.\r\nBack soon.\r\n"), "{text}");
+        assert!(
+            text.ends_with("Content-Type: text/plain\r\n\r\nGone.\r\nBack soon.\r\n"),
+            "{text}"
+        );
     }
 }

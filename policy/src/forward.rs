@@ -120,8 +120,8 @@ impl Forwarding<'_> {
     }
 }
 
-/// Addresses separated by commas that stand neither in quotes nor in a source route.
-fn split(list: &str) -> Vec<String> {
+/// The addresses of a list: they are separated by commas that stand neither in quotes nor in a source route.
+pub fn split(list: &str) -> Vec<String> {
     let mut addresses = Vec::new();
     let mut one = String::new();
     let (mut quoted, mut skip, mut route) = (false, false, false);

@@ -210,6 +210,8 @@ pub struct Machine {
     frames: Vec<Frame>,
     // Boxed as in a frame, so that reuse moves a pointer.
     #[allow(clippy::vec_box)]
+    // the boxes are what is kept: a frame moves between here and `frames` without being copied
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<mapping::Frame>>,
     asked: usize,
     resume: Option<Resume>,

@@ -13,10 +13,8 @@ pub const EFFECTIVE: &[&str] = &[
     "ALIAS_DOMAINS",
     "BLOCK_LIMIT",
     "BLOCK_SIZE",
-    "CONTENT_RETURN_BLOCK_LIMIT",
     "CUSTOM_VERSION_STRING",
     "DOMAIN_FAILURE",
-    "HISTORY_TO_RETURN",
     "ID_DOMAIN",
     "INCLUDE_CONVERSIONTAG",
     "LOG_CONNECTION",
@@ -39,7 +37,6 @@ pub const EFFECTIVE: &[&str] = &[
     "MAX_LOCAL_RECEIVED_LINES",
     "MAX_RECEIVED_LINES",
     "MAX_TOTAL_RECEIVED_LINES",
-    "RECEIVED_DOMAIN",
     "RETURN_ADDRESS",
     "RETURN_PERSONAL",
     "RETURN_UNITS",
@@ -52,6 +49,9 @@ pub const EFFECTIVE: &[&str] = &[
 
 /// Options that are known and do nothing in this version, or nothing any more.
 pub const RECOGNISED: &[&str] = &[
+    "CONTENT_RETURN_BLOCK_LIMIT",
+    "HISTORY_TO_RETURN",
+    "RECEIVED_DOMAIN",
     "ALIAS_DATABASE_URL",
     "ALIAS_ENTRY_CACHE_NEGATIVE",
     "ALIAS_ENTRY_CACHE_SIZE",
@@ -249,11 +249,14 @@ impl Options {
                     format!("option {name}: recognised, no effect in this version"),
                 ));
             } else {
-                let known: Vec<String> = EFFECTIVE
-                    .iter()
-                    .chain(RECOGNISED)
-                    .map(|n| n.to_string())
-                    .collect();
+                let known: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
+                    true => EFFECTIVE
+                        .iter()
+                        .chain(RECOGNISED)
+                        .map(|n| n.to_string())
+                        .collect(),
+                    false => Vec::new(),
+                };
                 let mut d =
                     Diagnostic::warning("O010", setting.span, format!("unknown option `{}`", setting.name));
                 d = match crate::mapping::nearest(&name, known.iter()) {

@@ -88,10 +88,21 @@ pub struct Service {
     pub ports: Vec<u16>,
     /// Ports with TLS from the first octet.
     pub tls_ports: Vec<u16>,
-    /// Source channel of its sessions.
+    /// Source channel of its sessions; empty where it takes no mail.
     pub channel: String,
     /// Sessions at once: MAX_PROCS times MAX_CONNS.
     pub max_sessions: usize,
+}
+
+impl Service {
+    /// Whether it serves ManageSieve (RFC 5804), which takes no mail and has no channel.
+    pub fn is_manage_sieve(&self) -> bool {
+        is_manage_sieve(&self.name)
+    }
+}
+
+fn is_manage_sieve(name: &str) -> bool {
+    name.eq_ignore_ascii_case("MANAGESIEVE")
 }
 
 impl Site {
@@ -353,12 +364,14 @@ impl Loader<'_> {
             let ports = self.ports(find("PORT"));
             let tls_ports = self.ports(find("TLS_PORT"));
             let parameter = find("PARAMETER");
+            let mail = !is_manage_sieve(&name);
             let channel = parameter
+                .filter(|_| mail)
                 .and_then(|p| p.value.split_once('='))
                 .filter(|(key, _)| key.trim().eq_ignore_ascii_case("CHANNEL"))
-                .map_or("tcp_local", |(_, channel)| channel.trim())
+                .map_or(if mail { "tcp_local" } else { "" }, |(_, channel)| channel.trim())
                 .to_ascii_lowercase();
-            if !channels.iter().any(|c| c.name == channel) {
+            if mail && !channels.iter().any(|c| c.name == channel) {
                 let span = parameter.map_or(Span::new(file, 0, 0), |p| p.value_span);
                 self.diagnostics.push(
                     Diagnostic::error(

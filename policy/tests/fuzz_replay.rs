@@ -40,7 +40,10 @@ fn directory(name: &str) -> PathBuf {
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let path = directory("corpus").join(target);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&path).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&path)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     let read = |f: &PathBuf| (f.display().to_string(), std::fs::read(f).unwrap());
     files.iter().map(read).collect()
@@ -48,12 +51,96 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 
 /// What the languages give a meaning to, and what is easily cut in two.
 const WORDS: &[&str] = &[
-    "$", "$$", "*", "%", "$_*", "$@*", "$0*", "$[a-ü]*", "$[\\]%", "$(10.0.0.0/8)", "${::1/128}", "$A%", "|",
-    "$C", "$L", "$R", "$E", "$|T;", "${", "}", "$]", "[", "$}", "{", "$[", "]", ",", "$?50?", "$.", "$#f|8|3|7#",
-    "$&e9,20&", "$+1E", "$:A", "$;A", "$\\", "$^", "$_", "$=", "$0", "$U", "$1U", "$D", "$H", "$2H", "$L", "$&0",
-    "$!1", "$V", "$Z", "$M", "$1M", "$N", "$Q", "$T", "$1~", "$,", "$?text", "$5001002?", "@", ":", "!", "<", "\"",
-    "\\", "\n", "\r\n", "\n\n", "\\\n", "  ", "\t", "! ", "</plain\n", "</again\n", "=", ";", "+", "-", "é", "ß",
-    "İ", "K", "😀", "\u{0}", "16%ff", "9999999999999999999", "1.2.3.4", "::ffff:1.2.3.4", "[192.0.2.1]", "..", "a",
+    "$",
+    "$$",
+    "*",
+    "%",
+    "$_*",
+    "$@*",
+    "$0*",
+    "$[a-ü]*",
+    "$[\\]%",
+    "$(10.0.0.0/8)",
+    "${::1/128}",
+    "$A%",
+    "|",
+    "$C",
+    "$L",
+    "$R",
+    "$E",
+    "$|T;",
+    "${",
+    "}",
+    "$]",
+    "[",
+    "$}",
+    "{",
+    "$[",
+    "]",
+    ",",
+    "$?50?",
+    "$.",
+    "$#f|8|3|7#",
+    "$&e9,20&",
+    "$+1E",
+    "$:A",
+    "$;A",
+    "$\\",
+    "$^",
+    "$_",
+    "$=",
+    "$0",
+    "$U",
+    "$1U",
+    "$D",
+    "$H",
+    "$2H",
+    "$L",
+    "$&0",
+    "$!1",
+    "$V",
+    "$Z",
+    "$M",
+    "$1M",
+    "$N",
+    "$Q",
+    "$T",
+    "$1~",
+    "$,",
+    "$?text",
+    "$5001002?",
+    "@",
+    ":",
+    "!",
+    "<",
+    "\"",
+    "\\",
+    "\n",
+    "\r\n",
+    "\n\n",
+    "\\\n",
+    "  ",
+    "\t",
+    "! ",
+    "</plain\n",
+    "</again\n",
+    "=",
+    ";",
+    "+",
+    "-",
+    "é",
+    "ß",
+    "İ",
+    "K",
+    "😀",
+    "\u{0}",
+    "16%ff",
+    "9999999999999999999",
+    "1.2.3.4",
+    "::ffff:1.2.3.4",
+    "[192.0.2.1]",
+    "..",
+    "a",
 ];
 
 fn mutate(r: &mut Random, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -150,7 +237,9 @@ fn address() {
 
 #[test]
 fn for_as_long_as_asked() {
-    let seconds = std::env::var("SLUICE_FUZZ_SECONDS").ok().and_then(|s| s.parse::<u64>().ok());
+    let seconds = std::env::var("SLUICE_FUZZ_SECONDS")
+        .ok()
+        .and_then(|s| s.parse::<u64>().ok());
     let Some(seconds) = seconds else { return };
     let end = Instant::now() + Duration::from_secs(seconds);
     let corpora: Vec<_> = TARGETS.iter().map(|t| corpus(t.0)).collect();
@@ -169,5 +258,8 @@ fn for_as_long_as_asked() {
             }
         }
     }
-    println!("{} mutations of each corpus; the longest took {longest:?}", n - MUTATIONS);
+    println!(
+        "{} mutations of each corpus; the longest took {longest:?}",
+        n - MUTATIONS
+    );
 }

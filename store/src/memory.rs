@@ -46,7 +46,10 @@ impl Memory {
         let write = database.begin_write().map_err(redb::Error::from)?;
         write.open_table(SEEN).map_err(redb::Error::from)?;
         write.commit().map_err(redb::Error::from)?;
-        Ok(Memory { database, inserted: AtomicU64::new(0) })
+        Ok(Memory {
+            database,
+            inserted: AtomicU64::new(0),
+        })
     }
 
     /// Whether a key is remembered at `now`.
@@ -62,10 +65,20 @@ impl Memory {
         let write = self.database.begin_write().map_err(redb::Error::from)?;
         let new = {
             let mut table = write.open_table(SEEN).map_err(redb::Error::from)?;
-            let before = table.insert(cut(key), until).map_err(redb::Error::from)?.map(|b| b.value());
-            if self.inserted.fetch_add(1, Ordering::Relaxed) % SWEEP == 0 {
+            let before = table
+                .insert(cut(key), until)
+                .map_err(redb::Error::from)?
+                .map(|b| b.value());
+            if self
+                .inserted
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(SWEEP)
+            {
                 table.retain(|_, u| u > now).map_err(redb::Error::from)?;
-                let over = table.len().map_err(redb::Error::from)?.saturating_sub(ENTRY_LIMIT);
+                let over = table
+                    .len()
+                    .map_err(redb::Error::from)?
+                    .saturating_sub(ENTRY_LIMIT);
                 if over > 0 {
                     let all = table.iter().map_err(redb::Error::from)?;
                     let mut times: Vec<Time> = all.filter_map(|e| Some(e.ok()?.1.value())).collect();

@@ -27,7 +27,12 @@ const RELAYED: &str = "somebody@elsewhere.example";
 pub fn define(command: Command) -> Command {
     command
         .arg(Arg::new("dir").value_name("DIR").help("The site's folder"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("One JSON object a message"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("One JSON object a message"),
+        )
 }
 
 /// Checks the texts of a site.
@@ -43,16 +48,23 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     };
     for d in &diagnostics {
         if json {
-            let text = serde_json::to_string(&d.to_json(&sources)).map_err(|e| Failure::Failed(e.to_string()))?;
+            let text =
+                serde_json::to_string(&d.to_json(&sources)).map_err(|e| Failure::Failed(e.to_string()))?;
             writeln!(console.out, "{text}")?;
         } else {
             writeln!(console.out, "{}\n", d.render(&sources, console.colour))?;
         }
     }
     let Some(configuration) = configuration else {
-        return Err(Failure::Config(format!("{} does not load", site_layout.root.display())));
+        return Err(Failure::Config(format!(
+            "{} does not load",
+            site_layout.root.display()
+        )));
     };
-    let open = block_on(relays(&configuration, read_only(&site_layout).unwrap_or(Callouts::Nobody)))?;
+    let open = block_on(relays(
+        &configuration,
+        read_only(&site_layout).unwrap_or(Callouts::Nobody),
+    ))?;
     for channel in &open {
         writeln!(
             console.out,
@@ -71,7 +83,11 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
             if open.is_empty() { ", no open relay" } else { "" }
         )?;
     }
-    Ok(if open.is_empty() && count(Severity::Warning) == 0 { Exit::Ok } else { Exit::No })
+    Ok(if open.is_empty() && count(Severity::Warning) == 0 {
+        Exit::Ok
+    } else {
+        Exit::No
+    })
 }
 
 /// Channels of services by which a stranger may relay.
@@ -85,7 +101,10 @@ async fn relays(configuration: &Configuration, callouts: Callouts) -> Vec<String
     channels.dedup();
     let mut open = Vec::new();
     for channel in channels.into_iter().filter(|c| site.channel(c).is_some()) {
-        let facts = Facts { now: mta::server::now(), seed: mta::server::seed() };
+        let facts = Facts {
+            now: mta::server::now(),
+            seed: mta::server::seed(),
+        };
         let evaluator = Evaluator::new(Arc::clone(site), callouts.clone(), facts);
         let session = SessionFacts {
             server: Some((IpAddr::from([192, 0, 2, 2]), 25)),
@@ -101,11 +120,17 @@ async fn relays(configuration: &Configuration, callouts: Callouts) -> Vec<String
         if matches!(decider.connect().await, Admission::Refused { .. }) {
             continue;
         }
-        let mail = Mail { from: "a@b.example".into(), ..Mail::default() };
+        let mail = Mail {
+            from: "a@b.example".into(),
+            ..Mail::default()
+        };
         if !decider.mail(&mail, mta::server::now()).await.is_positive() {
             continue;
         }
-        let rcpt = Rcpt { to: RELAYED.into(), ..Rcpt::default() };
+        let rcpt = Rcpt {
+            to: RELAYED.into(),
+            ..Rcpt::default()
+        };
         if decider.rcpt(&rcpt).await.is_positive() {
             open.push(channel);
         }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
-use mta::configuration::Layout;
+use mta::configuration::{Layout, conf};
+use mta::metermaid::settings::Settings;
 use mta::server::{Running, Server, StartError};
 use mta::up::{NewSite, add_user, create, exists};
 
@@ -97,13 +98,21 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // refused, the server runs with fewer sessions
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failure> {
     raise_file_limit();
     if rustix::process::geteuid().is_root() {
-        console.note("the server runs as root; start it as a user of its own, ports over 1024 need no privileges");
+        console.note(
+            "the server runs as root; start it as a user of its own, ports over 1024 need no privileges",
+        );
     }
     let running = match Server::start(layout).await {
         Ok(running) => running,
@@ -120,6 +129,42 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
     console.out.flush()?;
     running.stop().await;
     Ok(Exit::Ok)
+}
+
+/// Serves the site's MeterMaid tables alone, until it is told to stop.
+pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let settings = Settings::parse(&conf(&layout(console))).map_err(|e| Failure::Config(e.to_string()))?;
+    for warning in &settings.warnings {
+        console.note(warning);
+    }
+    let Some(server) = settings.server.clone() else {
+        return Err(Failure::Config(
+            "metermaid.config.secret is not set in msg.conf; clients need the same".into(),
+        ));
+    };
+    block_on(async {
+        let listener = tokio::net::TcpListener::bind((server.listen, server.port))
+            .await
+            .map_err(|e| {
+                Failure::Failed(format!(
+                    "cannot listen on {} port {}: {e}",
+                    server.listen, server.port
+                ))
+            })?;
+        let tables = settings.tables.len();
+        writeln!(
+            console.out,
+            "MeterMaid serves {tables} table(s) on {}.",
+            listener.local_addr()?
+        )?;
+        console.out.flush()?;
+        let engine = mta::metermaid::server::Server::new(settings.make_tables(), server.secret);
+        tokio::select! {
+            () = engine.serve(listener) => {}
+            () = wait() => {}
+        }
+        Ok(Exit::Ok)
+    })?
 }
 
 /// Waits for Ctrl-C or a request to terminate.
@@ -139,12 +184,14 @@ async fn wait() {
 fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure> {
     let configuration = running.server.configuration.load_full();
     let site = &configuration.site;
-    for d in site
-        .diagnostics
-        .iter()
-        .filter(|d| d.severity >= grammar::Severity::Warning)
-    {
+    for d in &site.diagnostics {
         writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
+    }
+    for warning in &configuration.metermaid.warnings {
+        console.note(warning);
+    }
+    if let Some((_, address)) = &running.server.metermaid {
+        writeln!(console.out, "  {:<12} {address}", "MeterMaid")?;
     }
     for file in &configuration.stale {
         console.note(&format!(

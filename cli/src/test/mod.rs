@@ -3,6 +3,8 @@
 mod elements;
 mod mapping;
 mod matching;
+mod rewrite;
+mod rewrite_report;
 
 use crate::argv::{self, UsageError};
 use crate::console::Console;
@@ -20,6 +22,11 @@ pub const TOOLS: &[Command] = &[
         name: "match",
         about: "match strings against a mapping pattern",
         run: matching::run,
+    },
+    Command {
+        name: "rewrite",
+        about: "show where an address goes, and what it becomes",
+        run: rewrite::run,
     },
 ];
 

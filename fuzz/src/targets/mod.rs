@@ -131,18 +131,24 @@ pub fn pattern_match(octets: &[u8]) {
     let text = text_of(octets);
     let (pattern_text, subject) = text.split_once('\n').unwrap_or((&text, ""));
     let mut diagnostics = Vec::new();
-    let elements =
-        grammar::mapping::parse_pattern(pattern_text, &place_in(pattern_text), &mut diagnostics);
+    let elements = grammar::mapping::parse_pattern(pattern_text, &place_in(pattern_text), &mut diagnostics);
     let pattern = Pattern::new(&elements);
     let folded = subject.to_ascii_lowercase();
     let mut scratch = Scratch::default();
     let mut fuel = 2_000_000;
     let matched = pattern.matches(subject, folded.as_bytes(), &mut scratch, &mut fuel);
     if matched == Ok(true) {
-        assert_eq!(scratch.captures.len(), pattern.fields(), "{pattern_text:?} {subject:?}");
+        assert_eq!(
+            scratch.captures.len(),
+            pattern.fields(),
+            "{pattern_text:?} {subject:?}"
+        );
         for &(a, b) in &scratch.captures {
             let field = subject.get(a as usize..b as usize);
-            assert!(field.is_some(), "a field of {pattern_text:?} cuts a character of {subject:?}");
+            assert!(
+                field.is_some(),
+                "a field of {pattern_text:?} cuts a character of {subject:?}"
+            );
         }
     }
     if let (Ok(matched), Some(expected)) = (matched, reference::matches(&elements, subject)) {
@@ -154,7 +160,13 @@ pub fn pattern_match(octets: &[u8]) {
     }
     // the first of each pair is what another line end cuts off
     let mut patterns: Vec<Pattern> = (0..16)
-        .map(|n| Pattern::new(&grammar::mapping::parse_pattern(&format!("no{n}*"), &place_in(""), &mut Vec::new())))
+        .map(|n| {
+            Pattern::new(&grammar::mapping::parse_pattern(
+                &format!("no{n}*"),
+                &place_in(""),
+                &mut Vec::new(),
+            ))
+        })
         .collect();
     patterns.insert(5, pattern.clone());
     patterns.push(pattern);
@@ -167,7 +179,11 @@ pub fn pattern_match(octets: &[u8]) {
         let Ok(found) = set.next(subject, folded.as_bytes(), &cursor, from, &mut scratch, &mut fuel) else {
             return;
         };
-        assert_eq!(found, set.scan(subject, from, &mut Scratch::default()), "{pattern_text:?} {subject:?}");
+        assert_eq!(
+            found,
+            set.scan(subject, from, &mut Scratch::default()),
+            "{pattern_text:?} {subject:?}"
+        );
         match found {
             Some(n) => from = n + 1,
             None => return,
@@ -230,7 +246,11 @@ pub fn imta_cnf(octets: &[u8]) {
     let mut machine = Machine::new(Arc::clone(&site.program), limits());
     for address in ADDRESSES {
         for forward in [true, false] {
-            run_twice(&mut machine, |m| m.start_rewrite(request(address, forward)), "$U@l-daemon");
+            run_twice(
+                &mut machine,
+                |m| m.start_rewrite(request(address, forward)),
+                "$U@l-daemon",
+            );
         }
     }
 }
@@ -285,12 +305,22 @@ pub fn address(octets: &[u8]) {
     for forward in [true, false] {
         run_twice(&mut machine, |m| m.start_rewrite(request(&text, forward)), "x");
     }
-    let Ok(address) = Address::parse(&text) else { return };
+    let Ok(address) = Address::parse(&text) else {
+        return;
+    };
     let printed = address.to_string();
-    assert_eq!(Address::parse(&printed).as_ref(), Ok(&address), "{text:?} printed as {printed:?}");
+    assert_eq!(
+        Address::parse(&printed).as_ref(),
+        Ok(&address),
+        "{text:?} printed as {printed:?}"
+    );
     address.is_utf8();
     policy::address::split_subaddress(&address.local, '+');
-    for binding in [Binding::PercentOverBang, Binding::BangOverPercent, Binding::PercentOnly] {
+    for binding in [
+        Binding::PercentOverBang,
+        Binding::BangOverPercent,
+        Binding::PercentOnly,
+    ] {
         let mut rest = address.clone();
         let mut hosts = 0;
         while let Some(specification) = rest.first_host(binding) {

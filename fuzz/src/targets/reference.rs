@@ -76,7 +76,9 @@ impl Search<'_> {
                 };
                 (1..=rest.len().min(45)).rev().find(is).into_iter().collect()
             }
-            Element::Wild { class, many: false, .. } => {
+            Element::Wild {
+                class, many: false, ..
+            } => {
                 let first = rest.chars().next().filter(|&c| class.contains(c));
                 first.map(char::len_utf8).into_iter().collect()
             }

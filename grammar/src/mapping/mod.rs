@@ -12,6 +12,8 @@
 mod pattern;
 mod template;
 
+use std::collections::HashMap;
+
 use pest::Parser as _;
 
 use crate::diagnostic::Diagnostic;
@@ -89,6 +91,7 @@ pub fn parse(
         result: MappingFile::default(),
         diagnostics,
         place: Place::Outside,
+        names: HashMap::new(),
     };
     for line in &lines {
         state.line(line);
@@ -113,6 +116,8 @@ struct State<'a> {
     result: MappingFile,
     diagnostics: &'a mut Vec<Diagnostic>,
     place: Place,
+    /// Names of tables so far, in upper case, and where they stand.
+    names: HashMap<String, Span>,
 }
 
 impl State<'_> {
@@ -170,15 +175,11 @@ impl State<'_> {
                     .help("if this is an entry, indent it by two blanks"),
             );
         }
-        if let Some(first) = self
-            .result
-            .tables
-            .iter()
-            .find(|t| t.name.eq_ignore_ascii_case(name))
-        {
+        let first = *self.names.entry(name.to_ascii_uppercase()).or_insert(span);
+        if first != span {
             self.diagnostics.push(
                 Diagnostic::error("M004", span, format!("duplicate mapping name found: `{name}`"))
-                    .also(first.span, "first defined here")
+                    .also(first, "first defined here")
                     .help("merge the two tables, or rename one of them"),
             );
             self.place = Place::Ignored;

@@ -1,5 +1,6 @@
 //! The pattern language of mapping entries (mapping specification 3).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -123,19 +124,21 @@ pub fn parse_pattern(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Element> {
     let mut elements: Vec<Element> = Vec::new();
-    let parsed = Grammar::parse(Rule::pattern, text)
+    let masked = mask_hopeless(text);
+    let parsed = Grammar::parse(Rule::pattern, &masked)
         .ok()
         .and_then(|mut p| p.next());
     let Some(parsed) = parsed else { return elements };
     for pair in parsed.into_inner() {
         let range = pair.as_span().start()..pair.as_span().end();
+        let word = &text[range.clone()];
         let element = match pair.as_rule() {
-            Rule::literal => Some(Element::Literal(pair.as_str().to_string())),
+            Rule::literal => Some(Element::Literal(word.to_string())),
             Rule::any_run => Some(wild(Class::Any, true, Modifiers::default())),
             Rule::one => Some(wild(Class::Any, false, Modifiers::default())),
-            Rule::ip => ip(pair, &at(range), diagnostics),
-            Rule::special => special(pair, &at(range), diagnostics),
-            Rule::escaped => escaped(pair.as_str(), &at(range), diagnostics),
+            Rule::ip => ip(word, &at(range), diagnostics),
+            Rule::special => special(pair, text, &at(range), diagnostics),
+            Rule::escaped => escaped(word, &at(range), diagnostics),
             Rule::dangling => {
                 diagnostics.push(
                     Diagnostic::warning(
@@ -174,6 +177,53 @@ pub fn parse_pattern(
     elements
 }
 
+/// The pattern for the grammar, with each bracket that opens nothing replaced: the grammar would look for
+/// its end each time, and take time in the square of the length. Byte for byte as long as the pattern.
+fn mask_hopeless(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut masked: Option<Vec<u8>> = None;
+    // where the last set that was looked at ends, and the last address; what opens before ends there, too
+    let (mut set_end, mut set_is_hopeless) = (0, false);
+    let mut address_end = 0;
+    for at in 1..bytes.len() {
+        let inside = at + 1;
+        let hopeless = match (bytes[at - 1], bytes[at]) {
+            (b'$' | b'_' | b'@' | b'^', b'[') => {
+                if inside > set_end {
+                    set_end = inside;
+                    while set_end < bytes.len() && bytes[set_end] != b']' {
+                        set_end += if bytes[set_end] == b'\\' { 2 } else { 1 };
+                    }
+                    set_is_hopeless = !matches!(bytes.get(set_end + 1), Some(b'*' | b'%'));
+                }
+                set_is_hopeless
+            }
+            (b'$', open @ (b'(' | b'<' | b'{')) => {
+                if inside > address_end {
+                    let end = bytes[inside..]
+                        .iter()
+                        .position(|b| matches!(b, b')' | b'>' | b'}'));
+                    address_end = end.map_or(bytes.len(), |n| inside + n);
+                }
+                let close = match open {
+                    b'(' => b')',
+                    b'<' => b'>',
+                    _ => b'}',
+                };
+                bytes.get(address_end) != Some(&close)
+            }
+            _ => false,
+        };
+        if hopeless {
+            masked.get_or_insert_with(|| bytes.to_vec())[at] = 1;
+        }
+    }
+    match masked.map(String::from_utf8) {
+        Some(Ok(masked)) => Cow::Owned(masked),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 impl Element {
     /// Whether it gets a field number.
     pub fn saves(&self) -> bool {
@@ -200,7 +250,12 @@ fn wild(class: Class, many: bool, m: Modifiers) -> Element {
     }
 }
 
-fn special(pair: Pair<'_, Rule>, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option<Element> {
+fn special(
+    pair: Pair<'_, Rule>,
+    source: &str,
+    span: &Span,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Element> {
     let mut modifiers = Modifiers::default();
     for inner in pair.into_inner() {
         let text = inner.as_str();
@@ -221,7 +276,11 @@ fn special(pair: Pair<'_, Rule>, span: &Span, diagnostics: &mut Vec<Diagnostic>)
             }
             Rule::class => return Some(wild(letter(text), many, modifiers)),
             Rule::set => {
-                let members = inner.into_inner().next().map_or("", |m| m.as_str());
+                let members = inner
+                    .into_inner()
+                    .next()
+                    .map_or(0..0, |m| m.as_span().start()..m.as_span().end());
+                let members = &source[members];
                 return Some(wild(set(members, span, diagnostics), many, modifiers));
             }
             _ => {}
@@ -281,9 +340,9 @@ fn set(members: &str, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Class {
     Class::from_ranges(&ranges)
 }
 
-fn ip(pair: Pair<'_, Rule>, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option<Element> {
-    let ignore = pair.as_str().starts_with("$<");
-    let text = pair.into_inner().next().map_or("", |a| a.as_str());
+fn ip(word: &str, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option<Element> {
+    let ignore = word.starts_with("$<");
+    let text = &word[2..word.len() - 1];
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),

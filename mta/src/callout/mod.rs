@@ -4,12 +4,14 @@
 //! for questions that change nothing (`sluice explain`). A question that nothing here can answer is
 //! answered "not configured", which fails the entry that asked.
 
+pub mod frame;
+pub mod pipeline;
 pub mod sequence;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use policy::ask::Routine;
@@ -17,12 +19,23 @@ use policy::site::Site;
 use policy::{Answer, Ask, Effect, Read};
 use store::memory::Memory;
 
-use crate::directory::Directory;
+use crate::callout::frame::{Frame, Limits, Reply};
+use crate::directory::{Directory, Status, User};
 use crate::metermaid::Outcome;
+use crate::metermaid::client::Client;
 use crate::metermaid::conn_throttle::ConnThrottle;
+use crate::metermaid::settings::{ClientSettings, Settings};
 
 /// Addresses that `conn_throttle.so` remembers; the least recently seen gives way.
 const THROTTLED_ADDRESSES: usize = 100_000;
+
+/// A frame that keeps nothing. Its time is a stop of last resort: drivers have shorter ones of their own, and
+/// it is below the budget of a whole consultation.
+const UNCACHED: Limits = Limits {
+    timeout: Duration::from_secs(18),
+    cached: 0,
+    life: Duration::ZERO,
+};
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -42,6 +55,9 @@ pub enum Callouts {
 pub struct Drivers {
     directory: Arc<ArcSwap<Directory>>,
     throttle: Mutex<ConnThrottle>,
+    metermaid: ArcSwap<Client>,
+    /// Around MeterMaid. Nothing is cached: what another host counts must show at once.
+    metermaid_frame: Arc<Frame>,
     started: Instant,
     /// Sequence files must lie below this folder.
     sequence_folder: PathBuf,
@@ -56,6 +72,8 @@ impl Drivers {
         Drivers {
             directory,
             throttle,
+            metermaid: ArcSwap::from_pointee(Client::new(&Settings::default().client)),
+            metermaid_frame: Frame::new(UNCACHED),
             started: Instant::now(),
             sequence_folder,
             memory: None,
@@ -68,12 +86,39 @@ impl Drivers {
         self
     }
 
+    /// Asks these MeterMaid servers from now on.
+    pub fn set_metermaid(&self, settings: &ClientSettings) {
+        self.metermaid.store(Arc::new(Client::new(settings)));
+    }
+
+    /// Counts of every frame, for `sluice status`.
+    pub fn counters(&self) -> serde_json::Value {
+        serde_json::json!({"metermaid": self.metermaid_frame.counters})
+    }
+
+    async fn read_routine(&self, routine: &Routine) -> Answer {
+        if routine.image != "check_metermaid.so" {
+            return not_configured(routine);
+        }
+        let call = format!("{},{}", routine.routine, routine.argument);
+        let client = self.metermaid.load_full();
+        let key = call.clone();
+        let ask = async move {
+            let answer = client.run(&call).await?;
+            Ok(Reply {
+                answer,
+                life: Duration::ZERO,
+            })
+        };
+        self.metermaid_frame.read(&key, ask).await
+    }
+
     /// The directory in force.
     pub fn directory(&self) -> Arc<Directory> {
         self.directory.load_full()
     }
 
-    fn read(&self, read: &Read, site: &Site) -> Answer {
+    async fn read(&self, read: &Read, site: &Site) -> Answer {
         match read {
             Read::General { key } => match site.general.get(&key.to_lowercase()) {
                 Some(value) => Answer::Found(value.clone()),
@@ -84,7 +129,7 @@ impl Drivers {
                 false => Answer::NotFound,
             },
             Read::Alias { address } => match self.directory.load().find(address) {
-                Some((user, sub)) => Answer::Found(crate::directory::delivery_address(&user.uid, sub)),
+                Some((user, sub)) => mailbox(user, sub),
                 None => Answer::NotFound,
             },
             Read::DomainAttribute { domain, attribute } => {
@@ -99,7 +144,7 @@ impl Drivers {
                 Some(text) => Answer::Found(text.to_string()),
                 None => Answer::NotConfigured(format!("no driver for {url}")),
             },
-            Read::Routine(routine) => not_configured(routine),
+            Read::Routine(routine) => self.read_routine(routine).await,
             Read::Mailbox { .. }
             | Read::SpecialUse { .. }
             | Read::MailboxId { .. }
@@ -135,6 +180,11 @@ impl Drivers {
                     Outcome::Error(why) => Answer::NotConfigured(why),
                 }
             }
+            Effect::Routine(routine) if routine.image == "check_metermaid.so" => {
+                let call = format!("{},{}", routine.routine, routine.argument);
+                let client = self.metermaid.load_full();
+                self.metermaid_frame.effect(client.run(&call)).await
+            }
             Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
                 // IMTA_TABLE: is the folder of the configuration, which is this one
@@ -151,6 +201,19 @@ impl Drivers {
                 }
             }
         }
+    }
+}
+
+/// Where mail of a user goes, by the status of the user (directory specification): a mailbox, the hold channel,
+/// nowhere for now, nowhere.
+fn mailbox(user: &User, sub: Option<&str>) -> Answer {
+    match user.status {
+        Status::Active | Status::Overquota => {
+            Answer::Found(crate::directory::delivery_address(&user.uid, sub))
+        }
+        Status::Hold => Answer::Found(format!("{}@hold-daemon", user.uid)),
+        Status::Inactive => Answer::Temporary(format!("user {} is inactive", user.uid)),
+        Status::Disabled | Status::Deleted | Status::Removed => Answer::NotFound,
     }
 }
 
@@ -173,7 +236,7 @@ impl Callouts {
         for ask in asks {
             answers.push(match (self, ask) {
                 (Callouts::Live(drivers) | Callouts::ReadOnly(drivers), Ask::Read(read)) => {
-                    drivers.read(read, site)
+                    drivers.read(read, site).await
                 }
                 (Callouts::Live(drivers), Ask::Effect(effect)) => drivers.effect(effect).await,
                 (Callouts::ReadOnly(_), Ask::Effect(_)) => {

@@ -50,14 +50,21 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
             );
         }
         if point.is_none() {
-            let called = site.program.tables().iter().any(|t| t.calls().any(|n| n as usize == number))
+            let called = site
+                .program
+                .tables()
+                .iter()
+                .any(|t| t.calls().any(|n| n as usize == number))
                 || site.program.rules.calls(&name);
             if !called && !PROBED.contains(&name.as_str()) && !NOT_PROBED.contains(&name.as_str()) {
-                let mut d = Diagnostic::warning("M022", table.span, format!("nothing looks into table {name}"));
+                let mut d =
+                    Diagnostic::warning("M022", table.span, format!("nothing looks into table {name}"));
                 let known: Vec<String> = Point::ALL.iter().map(|p| p.table().to_string()).collect();
                 d = match policy::mapping::nearest(&name, known.iter()) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
-                    None => d.help("call it from another table, as `$|TABLE;argument|`, or from a rewrite rule"),
+                    None => {
+                        d.help("call it from another table, as `$|TABLE;argument|`, or from a rewrite rule")
+                    }
                 };
                 found.push(d);
             }
@@ -65,9 +72,13 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
         }
         for span in table.unguarded() {
             found.push(
-                Diagnostic::warning("M023", span, "where this fails, the look-up ends here and nothing is refused")
-                    .label("no `$C` to the left of it")
-                    .help("write `$C` in front of it to go on with the next entry"),
+                Diagnostic::warning(
+                    "M023",
+                    span,
+                    "where this fails, the look-up ends here and nothing is refused",
+                )
+                .label("no `$C` to the left of it")
+                .help("write `$C` in front of it to go on with the next entry"),
             );
         }
         for (flag, span) in table.flags() {

@@ -224,11 +224,11 @@ impl<'a> Call<'a> {
     }
 }
 
-fn parse_amount(text: &str) -> Result<i64, CallError> {
+pub(super) fn parse_amount(text: &str) -> Result<i64, CallError> {
     text.parse().map_err(|_| CallError::BadAmount(excerpt(text)))
 }
 
-fn parse_test(text: &str) -> Result<Test, CallError> {
+pub(super) fn parse_test(text: &str) -> Result<Test, CallError> {
     Test::parse(text).ok_or_else(|| CallError::BadTest(excerpt(text)))
 }
 

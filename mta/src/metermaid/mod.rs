@@ -1,14 +1,15 @@
 //! MeterMaid: counters, values and greylists in memory, shared by every host that asks one server.
 //!
 //! A table is one of three kinds: **throttle** tables limit an average rate per key, **simple** tables keep a
-//! text or a number per key, **greylisting** tables remember who came back. This module holds the pure
-//! engines: no sockets, no threads of its own, and no clock. Whoever calls passes the time, in milliseconds
+//! text or a number per key, **greylisting** tables remember who came back. The engines are
+//! pure: no sockets, no threads of their own, and no clock. Whoever calls passes the time, in milliseconds
 //! since an epoch of its choice, so that every run can be replayed.
 //!
 //! - [`options`]: what can be set for a table, with defaults and limits.
 //! - [`table`]: one table and the operations on it.
 //! - [`call`]: the argument text of a `check_metermaid.so` callout, and [`call::Tables`], which answers it.
 //! - [`conn_throttle`]: the older `conn_throttle.so`, connections a minute from one address.
+//! - [`wire`], [`server`], [`client`]: the same over the network; [`settings`] reads what a site sets.
 //! - [`bounded`]: the map under all of them, of fixed capacity, that reuses the entry not used for longest.
 //!
 //! Guarantees: every operation takes constant time; a table never holds more than its `max_entries`; the
@@ -34,9 +35,13 @@
 
 pub mod bounded;
 pub mod call;
+pub mod client;
 pub mod conn_throttle;
 pub mod options;
+pub mod server;
+pub mod settings;
 pub mod table;
+pub mod wire;
 
 /// A moment, in milliseconds since an epoch that the caller chooses and keeps to (Unix time, or a monotonic
 /// clock's start). Engines never look at a clock; time that runs backwards counts as time standing still.

@@ -120,6 +120,19 @@ impl Test {
     }
 }
 
+impl std::fmt::Display for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let operator = match self.relation {
+            Relation::Equal => "=",
+            Relation::Greater => ">",
+            Relation::GreaterOrEqual => ">=",
+            Relation::Less => "<",
+            Relation::LessOrEqual => "<=",
+        };
+        write!(f, "{operator}{}", self.operand)
+    }
+}
+
 /// A leaking count, in parts (see the module's page), as it was at `last`.
 #[derive(Debug, Clone, Copy)]
 struct Hits {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use store::envelope::Failure;
 use policy::Facts;
+use store::envelope::Failure;
 use store::spool::{Change, Entry, SpoolError};
 
 use super::outcome::{self, Verdict};
@@ -126,9 +126,14 @@ async fn postponed(
     };
     let mut probe = String::new();
     point.probe(&site.options, &mut probe);
-    let facts = Facts { now: now(), seed: entry.id.0 };
+    let facts = Facts {
+        now: now(),
+        seed: entry.id.0,
+    };
     let mut evaluator = Evaluator::new(Arc::clone(site), server.callouts(), facts);
-    let result = evaluator.map(Point::DequeueAccess.table(), &probe, point.flags()).await;
+    let result = evaluator
+        .map(Point::DequeueAccess.table(), &probe, point.flags())
+        .await;
     let wait = match result {
         Ok(result) => {
             let decision = point.decide(result.as_ref(), &ReplyFacts::default());
@@ -142,9 +147,18 @@ async fn postponed(
     };
     let wait = wait.and_then(|w| i64::try_from(w).ok()).unwrap_or(PUT_OFF);
     let at = now().saturating_add(wait.max(1));
-    let change = Change { next_attempt: Some(at), ..Change::default() };
+    let change = Change {
+        next_attempt: Some(at),
+        ..Change::default()
+    };
     if let Err(error) = server.spool.update(entry.id, change).await {
         eprintln!("queue entry {file}: {error}");
     }
-    Some((HostQueue { channel: entry.channel.clone(), host: entry.host.clone() }, at))
+    Some((
+        HostQueue {
+            channel: entry.channel.clone(),
+            host: entry.host.clone(),
+        },
+        at,
+    ))
 }

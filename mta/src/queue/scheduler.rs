@@ -292,10 +292,15 @@ impl State {
                 && channel_jobs < max_jobs(&queue.channel) as usize
         };
         let after = match &self.last_started {
-            Some(last) => self.ready.range((Bound::Excluded(last), Bound::Unbounded)).find(can),
+            Some(last) => self
+                .ready
+                .range((Bound::Excluded(last), Bound::Unbounded))
+                .find(can),
             None => None,
         };
-        after.or_else(|| self.ready.iter().find(can)).map(|(queue, _)| queue.clone())
+        after
+            .or_else(|| self.ready.iter().find(can))
+            .map(|(queue, _)| queue.clone())
     }
 
     fn end_job(&mut self, queue: &HostQueue) {
@@ -337,8 +342,15 @@ mod tests {
         assert_eq!(started, ["a.example", "b.example", "c.example"]);
         // the limit of the channel is reached: nothing starts until a job ends
         let waiting = scheduler.next_job(|_| 3, || 0);
-        assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err());
-        let queue = HostQueue { channel: "tcp_local".into(), host: "b.example".into() };
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), waiting)
+                .await
+                .is_err()
+        );
+        let queue = HostQueue {
+            channel: "tcp_local".into(),
+            host: "b.example".into(),
+        };
         let id = scheduler.take(&queue).unwrap();
         scheduler.done(id, None, 0);
         assert_eq!(scheduler.take(&queue), None, "the job ends with its queue");
@@ -348,10 +360,23 @@ mod tests {
     #[tokio::test]
     async fn delayed_entries_wait_and_operators_can_hurry_them() {
         let scheduler = scheduler(&[]);
-        let queue = HostQueue { channel: "ims-ms".into(), host: String::new() };
+        let queue = HostQueue {
+            channel: "ims-ms".into(),
+            host: String::new(),
+        };
         scheduler.done(EntryId(7), Some((queue.clone(), 100)), 0);
-        assert_eq!(scheduler.counts()[&queue], Counts { active: 0, delayed: 1 });
-        assert!(tokio::time::timeout(Duration::from_millis(20), scheduler.next_job(|_| 1, || 99)).await.is_err());
+        assert_eq!(
+            scheduler.counts()[&queue],
+            Counts {
+                active: 0,
+                delayed: 1
+            }
+        );
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), scheduler.next_job(|_| 1, || 99))
+                .await
+                .is_err()
+        );
         assert_eq!(scheduler.next_job(|_| 1, || 100).await.unwrap(), queue);
         assert_eq!(scheduler.take(&queue), Some(EntryId(7)));
         scheduler.close();

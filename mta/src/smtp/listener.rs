@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::session::{Peer, serve};
+use crate::managesieve;
 use crate::server::{Server, StartError};
 
 /// Connections that the kernel keeps for us.
@@ -118,7 +119,7 @@ async fn accept(
         };
         let Ok(permit) = Arc::clone(&limit).try_acquire_owned() else {
             server.counters.full.fetch_add(1, Ordering::Relaxed);
-            sessions.spawn(refuse(stream));
+            sessions.spawn(refuse(stream, service.is_manage_sieve()));
             continue;
         };
         let Ok(local) = stream.local_addr() else { continue };
@@ -129,8 +130,13 @@ async fn accept(
             channel: service.channel.clone(),
         };
         let server = Arc::clone(&server);
+        let manage_sieve = service.is_manage_sieve();
         sessions.spawn(async move {
-            serve(server, stream, peer, tls).await;
+            if manage_sieve {
+                managesieve::session::serve(server, stream, peer, tls).await;
+            } else {
+                serve(server, stream, peer, tls).await;
+            }
             drop(permit);
         });
     }
@@ -140,7 +146,11 @@ async fn accept(
 }
 
 /// The service is full: the client is told so at once.
-async fn refuse(mut stream: TcpStream) {
-    let text = b"421 4.3.2 too many connections, try again later\r\n";
+async fn refuse(mut stream: TcpStream, manage_sieve: bool) {
+    let text: &[u8] = if manage_sieve {
+        b"BYE (TRYLATER) \"too many connections, try again later\"\r\n"
+    } else {
+        b"421 4.3.2 too many connections, try again later\r\n"
+    };
     let _ = tokio::time::timeout(Duration::from_secs(5), stream.write_all(text)).await;
 }

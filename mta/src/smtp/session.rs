@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use policy::Facts;
 use policy::channel::Need;
+use policy::site::Site;
 use store::envelope::Recipient;
 use store::spool::{EntryId, SpoolError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -31,10 +32,10 @@ use crate::smtp::protocol::{
     CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol,
 };
 use crate::smtp::wire::BodyCounts;
-use crate::vacation;
 use crate::transaction::{
-    Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
+    Accepted, Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
 };
+use crate::vacation;
 
 /// Longest wait for the next command (COMMAND_RECEIVE_TIME).
 const COMMAND_TIME: Duration = Duration::from_secs(300);
@@ -117,7 +118,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     let decider = Decider::new(evaluator, facts, true);
     let began = Zoned::now().strftime("%d-%b-%Y %H:%M:%S").to_string();
     let mut session = Session {
-        protocol: Protocol::new(Limits::default(), Features::default()),
+        protocol: Protocol::new(limits(&configuration.site, &peer.channel), Features::default()),
         decider,
         peer: peer.clone(),
         collector: None,
@@ -135,13 +136,31 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     let _ = stream.set_nodelay(true);
     session.run(stream, implicit_tls).await;
     // a session that was too long to keep whole is in the ring already
-    let Some(records) = session.decider.records.take() else { return };
+    let Some(records) = session.decider.records.take() else {
+        return;
+    };
     server.ring.push(Recorded {
         began,
         client: peer.client.to_string(),
         records,
         entries: std::mem::take(&mut session.entries),
     });
+}
+
+/// The protocol's limits as the keywords of a service's channel set them.
+fn limits(site: &Site, channel: &str) -> Limits {
+    let defaults = Limits::default();
+    let Some(settings) = site.channel(channel).map(|c| &c.settings) else {
+        return defaults;
+    };
+    Limits {
+        bad_commands: settings.bad_command_limit.unwrap_or(defaults.bad_commands),
+        // a larger recipientlimit is counted by the decider, which knows the channel after switching
+        recipients: settings
+            .recipient_limit
+            .map_or(defaults.recipients, |n| n.max(defaults.recipients)),
+        ..defaults
+    }
 }
 
 impl Session {
@@ -511,30 +530,52 @@ impl Session {
     }
 
     async fn message(&mut self, counts: BodyCounts) -> Reply {
-        self.decider.say(|| format!("C: (message of {} octets)", counts.octets));
-        let (Some(collector), Some(mut transaction)) = (self.collector.take(), self.decider.transaction.take()) else {
+        self.decider
+            .say(|| format!("C: (message of {} octets)", counts.octets));
+        let (Some(collector), Some(mut transaction)) =
+            (self.collector.take(), self.decider.transaction.take())
+        else {
             return Reply::local_trouble();
         };
         let collected = match collector.finish().await {
             Ok(Ok(collected)) => collected,
             Ok(Err(_)) => {
-                return Reply::new(552, (5, 3, 4), "the message exceeds the size limit computed for this transaction");
+                return Reply::new(
+                    552,
+                    (5, 3, 4),
+                    "the message exceeds the size limit computed for this transaction",
+                );
             }
             Err(error) => return self.not_queued(error),
         };
+        if let Some(limit) = self
+            .destination_limit(&transaction)
+            .filter(|limit| collected.size() > *limit)
+        {
+            return Reply::new(
+                552,
+                (5, 3, 4),
+                format!("a destination takes no message over {} kilobytes", limit / 1024),
+            );
+        }
         let (copy, header_len) = (collected.copy.clone(), collected.header_len());
         let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
             Ok(filtered) => filtered,
             Err(reply) => return reply,
         };
         let site = Arc::clone(self.decider.site());
-        let to = Enqueue { spool: &*self.server.spool, site: &site, now: now() };
+        let to = Enqueue {
+            spool: &*self.server.spool,
+            site: &site,
+            now: now(),
+        };
         let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
             Ok(queued) => queued,
             Err(error) => return self.not_queued(error),
         };
         self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        self.server.queued(&queued.entries, &transaction.envelope.source_channel);
+        self.server
+            .queued(&queued.entries, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
         if let Some(raw) = copy {
@@ -543,23 +584,47 @@ impl Session {
         Reply::message_ok(&self.transaction_id, self.decider.site().host())
     }
 
+    /// The smallest `blocklimit` of the channels that the message goes to, in octets.
+    fn destination_limit(&self, transaction: &Transaction) -> Option<u64> {
+        let site = self.decider.site();
+        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
+        let limit = |a: &Accepted| site.channel(&a.channel)?.settings.block_limit.filter(|n| *n > 0);
+        transaction
+            .recipients
+            .iter()
+            .filter_map(limit)
+            .min()
+            .map(|blocks| blocks.saturating_mul(block))
+    }
+
     fn not_queued(&self, error: SpoolError) -> Reply {
         self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
         eprintln!("a message could not be queued: {error}");
         match error {
             SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
-            _ => Reply::new(452, (4, 3, 0), "the message cannot be queued now, try again later"),
+            _ => Reply::new(
+                452,
+                (4, 3, 0),
+                "the message cannot be queued now, try again later",
+            ),
         }
     }
 
     /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
-    async fn filter(&mut self, transaction: &mut Transaction, message: Option<&Arc<[u8]>>) -> Result<Filtered, Reply> {
+    async fn filter(
+        &mut self,
+        transaction: &mut Transaction,
+        message: Option<&Arc<[u8]>>,
+    ) -> Result<Filtered, Reply> {
         let Some(raw) = message.map(Arc::clone) else {
             return Ok(Filtered::default());
         };
         let configuration = self.server.configuration.load_full();
         let scripts = &configuration.scripts;
-        let filtered = self.decider.filter(scripts, &self.server.user_scripts, transaction, raw).await;
+        let filtered = self
+            .decider
+            .filter(scripts, &self.server.user_scripts, transaction, raw)
+            .await;
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
                 let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
@@ -574,16 +639,34 @@ impl Session {
     }
 
     /// What scripts want done once the message is on stable storage.
-    async fn after_filter(&mut self, filtered: Filtered, transaction: &Transaction, raw: Arc<[u8]>, header_len: u32) {
+    async fn after_filter(
+        &mut self,
+        filtered: Filtered,
+        transaction: &Transaction,
+        raw: Arc<[u8]>,
+        header_len: u32,
+    ) {
         let site = Arc::clone(self.decider.site());
         if !filtered.refused.is_empty() {
             // others keep the message: the refusal goes by mail
-            outcome::refuse(&self.server, &site, transaction, (&raw, header_len), filtered.refused).await;
+            outcome::refuse(
+                &self.server,
+                &site,
+                transaction,
+                (&raw, header_len),
+                filtered.refused,
+            )
+            .await;
         }
         for reply in filtered.replies {
             vacation::send(&self.server, &site, reply).await;
         }
-        if let Some(memory) = self.server.memory.clone().filter(|_| !filtered.remember.is_empty()) {
+        if let Some(memory) = self
+            .server
+            .memory
+            .clone()
+            .filter(|_| !filtered.remember.is_empty())
+        {
             let at = now();
             let done = tokio::task::spawn_blocking(move || {
                 filtered.remember.iter().try_for_each(|(key, seconds)| {

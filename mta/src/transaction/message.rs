@@ -191,6 +191,11 @@ impl Collector {
 
 /// A message made by the server itself.
 impl Collected {
+    /// Its size in octets.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Length of its header block, the blank line included.
     pub fn header_len(&self) -> u32 {
         self.header.len() as u32
@@ -315,7 +320,6 @@ pub async fn enqueue(
         })
         .collect();
     let envelope = transaction.envelope.clone();
-    let _ = message.size;
     let entries = to
         .spool
         .enqueue(NewMessage {

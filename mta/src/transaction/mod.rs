@@ -21,7 +21,9 @@ use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
 
-use crate::access::{Decision, FromAccess, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, Point, TlsAccess};
+use crate::access::{
+    Decision, FromAccess, Point, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, TlsAccess,
+};
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::command::{Mail, Ret};
@@ -124,9 +126,10 @@ pub struct Decider {
     pub records: Option<Vec<Record>>,
     /// Debug level that `$U` asked for.
     pub debug: i64,
-    /// For tools: recipients of channels that nothing delivers for here, and where no users are known
-    /// also local ones that are no alias, are taken as they are.
+    /// For tools: recipients of channels that nothing delivers for here are taken as they are.
     pub lenient: bool,
+    /// For tools: no users are known, so local recipients that are no alias are taken as they are.
+    pub users_unknown: bool,
 }
 
 impl Decider {
@@ -144,6 +147,7 @@ impl Decider {
             records: record.then(Vec::new),
             debug: 0,
             lenient: false,
+            users_unknown: false,
         }
     }
 
@@ -316,7 +320,12 @@ impl Decider {
     pub async fn tls_started(&mut self, description: String) -> Result<(), String> {
         self.facts.tls = Some(description);
         let facts = self.facts.clone();
-        let point = TlsAccess { session: &facts, subject: "", issuer: "", user: "" };
+        let point = TlsAccess {
+            session: &facts,
+            subject: "",
+            issuer: "",
+            user: "",
+        };
         let decision = match self.consult(&point, &ReplyFacts::default()).await {
             Ok(decision) => decision,
             Err(_) => Point::TlsAccess.unavailable(),
@@ -324,7 +333,11 @@ impl Decider {
         if !decision.accepted {
             return Err(decision.text.unwrap_or_else(|| "TLS is refused by policy".into()));
         }
-        if let Some(channel) = decision.effects.switch_channel.filter(|c| self.site().channel(c).is_some()) {
+        if let Some(channel) = decision
+            .effects
+            .switch_channel
+            .filter(|c| self.site().channel(c).is_some())
+        {
             self.switch_to(channel, "TLS_ACCESS");
         }
         if decision.effects.no_tls_switch {
@@ -351,8 +364,15 @@ impl Decider {
         self.note(|| format!("source channel: switched from {from} to {to} by {keyword}"));
     }
 
-    /// What a rewriting needs to know of the source channel.
-    fn request(&self, address: &str, forward: bool) -> Request {
+    /// Rewrites an address, for tools.
+    pub async fn rewrite(&mut self, request: Request) -> Result<Rewritten, NoVerdict> {
+        let rewritten = self.evaluator.rewrite(request).await;
+        self.drain();
+        rewritten
+    }
+
+    /// An envelope address to be rewritten, with what that needs to know of the source channel.
+    pub fn request(&self, address: &str, forward: bool) -> Request {
         let settings = self.channel().map(|c| &c.settings);
         let default = settings.and_then(|s| s.default_host.as_ref());
         let default_host = match default {

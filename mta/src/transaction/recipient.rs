@@ -425,7 +425,7 @@ impl Decider {
             return Ok(Expansion::More(found.members));
         }
         // a tool without users cannot tell who is unknown
-        if self.lenient && self.evaluator.callouts().directory().is_none() {
+        if self.users_unknown {
             let name = &rewritten.address;
             self.note(|| format!("no alias {name}; users are not known here, so it is taken as it is"));
             return Ok(Expansion::Final);
@@ -446,6 +446,7 @@ impl Decider {
         let mut channel = to.channel.clone().unwrap_or_default();
         let address = to.address.clone();
         if channel == crate::queue::STORE
+            && !self.users_unknown
             && let Some(directory) = self.evaluator.callouts().directory()
         {
             let uid = address.split('@').next().unwrap_or("");

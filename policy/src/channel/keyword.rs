@@ -340,7 +340,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("personalmap", None),
     off("personalomit", None),
     off("personalstrip", None),
-    on("pool", Word),
+    off("pool", Word),
     on("port", Number),
     off("postheadbody", None),
     off("postheadonly", None),

@@ -26,6 +26,8 @@ pub struct Channel {
     pub extra_hosts: Vec<(String, Option<String>)>,
     /// What its keywords say.
     pub settings: Settings,
+    /// The keywords themselves, those of `defaults` first.
+    pub keywords: Vec<&'static str>,
 }
 
 /// Whether something is done never, where possible, or always.
@@ -272,6 +274,12 @@ fn channel(
         local_alias: block.hosts.first().and_then(|h| second(h)),
         extra_hosts,
         settings,
+        keywords: defaults
+            .iter()
+            .chain(&block.words)
+            .filter(|w| !w.quoted)
+            .filter_map(|w| keyword(&w.text).map(|k| k.name))
+            .collect(),
     })
 }
 
@@ -333,7 +341,10 @@ fn read_keywords(
 }
 
 fn unknown(word: &Word, channel: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let names: Vec<String> = KEYWORDS.iter().map(|k| k.name.to_string()).collect();
+    let names: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
+        true => KEYWORDS.iter().map(|k| k.name.to_string()).collect(),
+        false => Vec::new(),
+    };
     let near = crate::mapping::nearest(&word.text, names.iter());
     let mut d = Diagnostic::error(
         "C002",

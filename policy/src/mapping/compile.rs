@@ -143,7 +143,8 @@ impl Compiler<'_> {
                 PartKind::Table { name, argument } => {
                     let table = self.names.get(&name.to_ascii_uppercase()).copied();
                     if table.is_none() && self.fields.is_some() {
-                        let near = nearest(name, self.names.keys());
+                        let few = self.diagnostics.len() < SUGGESTION_LIMIT;
+                        let near = few.then(|| nearest(name, self.names.keys())).flatten();
                         let mut d = Diagnostic::warning(
                             "M011",
                             span,
@@ -204,10 +205,16 @@ fn image_name(image: &str) -> &str {
     image.rsplit(['/', ':']).next().unwrap_or(image)
 }
 
+/// Messages after which no more names are suggested: a file with so many is not one with a slip of the pen.
+pub(crate) const SUGGESTION_LIMIT: usize = 500;
+
 /// The known name nearest to what was written, if one is near enough.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     let word = word.to_ascii_uppercase();
+    let length = word.chars().take(64).count();
     known
+        // names of another length are at least that far away
+        .filter(|k| k.chars().take(64).count().abs_diff(length) <= 1 + k.len() / 4)
         .map(|k| (distance(&word, &k.to_ascii_uppercase()), k.as_str()))
         .min()
         .filter(|(d, k)| *d <= 1 + k.len() / 4)

@@ -16,11 +16,19 @@ pub(super) fn shadowed(table: &Table, elements: &[&[Element]], diagnostics: &mut
     let simple = |e: &&[Element]| {
         e.iter().all(|e| match e {
             Element::Literal(_) => true,
-            Element::Wild { class: Class::Any, many, .. } => *many,
+            Element::Wild {
+                class: Class::Any,
+                many,
+                ..
+            } => *many,
             _ => false,
         })
     };
-    let takers: Vec<bool> = elements.iter().enumerate().map(|(n, e)| simple(e) && ends(table, n)).collect();
+    let takers: Vec<bool> = elements
+        .iter()
+        .enumerate()
+        .map(|(n, e)| simple(e) && ends(table, n))
+        .collect();
     let (mut scratch, mut cursor) = (Scratch::default(), Cursor::default());
     for (n, pattern) in elements.iter().enumerate() {
         let text: String = pattern
@@ -32,7 +40,11 @@ pub(super) fn shadowed(table: &Table, elements: &[&[Element]], diagnostics: &mut
             .collect();
         table.patterns.cursor(text.as_bytes(), &mut cursor);
         let (mut from, mut fuel) = (0, 1_000_000);
-        while let Ok(Some(m)) = table.patterns.next(&text, text.as_bytes(), &cursor, from, &mut scratch, &mut fuel) {
+        while let Ok(Some(m)) =
+            table
+                .patterns
+                .next(&text, text.as_bytes(), &cursor, from, &mut scratch, &mut fuel)
+        {
             if m >= n {
                 break;
             }
@@ -40,7 +52,10 @@ pub(super) fn shadowed(table: &Table, elements: &[&[Element]], diagnostics: &mut
                 let (entry, earlier) = (&table.entries[n], &table.entries[m]);
                 diagnostics.push(
                     Diagnostic::warning("M014", entry.span, "this entry can never match")
-                        .also(earlier.span, "this earlier entry takes every probe that the entry could take")
+                        .also(
+                            earlier.span,
+                            "this earlier entry takes every probe that the entry could take",
+                        )
                         .help("move it above the earlier entry, or remove it"),
                 );
                 break;
@@ -53,7 +68,10 @@ pub(super) fn shadowed(table: &Table, elements: &[&[Element]], diagnostics: &mut
 /// Whether a match of an entry always ends the look-up: nothing in its template can fail, and nothing goes on.
 fn ends(table: &Table, entry: usize) -> bool {
     !template(table, entry).any(|(op, _)| {
-        matches!(op, Op::Control(Control::Continue | Control::Loop | Control::Restart)) || can_fail(op)
+        matches!(
+            op,
+            Op::Control(Control::Continue | Control::Loop | Control::Restart)
+        ) || can_fail(op)
     })
 }
 
@@ -64,7 +82,10 @@ fn can_fail(op: &Op) -> bool {
 /// The instructions of an entry's template.
 fn template(table: &Table, entry: usize) -> impl Iterator<Item = (&Op, Span)> {
     let start = table.entries.get(entry).map_or(0, |e| e.start as usize);
-    let end = table.entries.get(entry + 1).map_or(table.code.ops.len(), |e| e.start as usize);
+    let end = table
+        .entries
+        .get(entry + 1)
+        .map_or(table.code.ops.len(), |e| e.start as usize);
     let ops = table.code.ops.get(start..end).unwrap_or_default();
     let spans = table.code.spans.get(start..end).unwrap_or_default();
     ops.iter().zip(spans.iter().copied())
@@ -94,7 +115,9 @@ impl Table {
     /// Indexes of the tables that it calls.
     pub fn calls(&self) -> impl Iterator<Item = u32> {
         self.code.ops.iter().filter_map(|op| match op {
-            Op::Call(super::Call::Table { table: Some(table), .. }) => Some(table.0),
+            Op::Call(super::Call::Table {
+                table: Some(table), ..
+            }) => Some(table.0),
             _ => None,
         })
     }

@@ -72,7 +72,9 @@ impl World {
                 .lists
                 .get(list)
                 .map_or(Answer::NotFound, |all| Answer::Found(all.join("\n"))),
-            Read::Duplicate { handle, id, .. } => yes(self.duplicates.contains(&(handle.clone(), id.clone()))),
+            Read::Duplicate { handle, id, .. } => {
+                yes(self.duplicates.contains(&(handle.clone(), id.clone())))
+            }
             _ => Answer::NotConfigured("this tool asks no directory".into()),
         }
     }
@@ -87,7 +89,9 @@ pub fn drive(
     trace: bool,
 ) -> Result<(SieveOutcome, String), Failure> {
     let mut machine = Machine::new(Arc::default(), Limits::default());
-    machine.trace = Trace::on(trace);
+    if trace {
+        machine.trace = Trace::on(true);
+    }
     machine.start_sieve(request);
     loop {
         match machine.step(&facts) {

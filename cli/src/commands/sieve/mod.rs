@@ -1,7 +1,7 @@
 //! `sluice sieve`: tools for those who write filters.
 //!
 //! `check` compiles scripts and reports every error at its word; `run` tells what a script does with a
-//! message; `test` runs `.svtest` files; `fmt` prints scripts in one style. All of them use the compiler and
+//! message, and `test` runs `.svtest` files. All of them use the compiler and
 //! the machine of the server, and none needs a site.
 //!
 //! Guarantees: no script, message or test file ends a tool otherwise than with a verdict or an error; nothing
@@ -12,6 +12,9 @@
 pub mod check;
 pub mod evaluate;
 pub mod run;
+mod suite;
+pub mod svtest;
+pub mod test;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,9 @@ pub fn define(command: Command) -> Command {
         .subcommand(run::define(
             Command::new("run").about("Say what a script does with a message"),
         ))
+        .subcommand(test::define(
+            Command::new("test").about("Run .svtest files, the unit tests of filters"),
+        ))
 }
 
 /// Runs the subcommand that was called.
@@ -44,6 +50,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, console),
         Some(("run", matches)) => run::run(matches, console),
+        Some(("test", matches)) => test::run(matches, console),
         _ => Ok(Exit::Usage),
     }
 }

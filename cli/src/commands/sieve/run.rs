@@ -246,16 +246,19 @@ impl Case {
 
 impl CaseResult {
     fn to_json(&self) -> Value {
-        let errors: Vec<Value> = self
-            .diagnostics
-            .iter()
-            .filter_map(|d| serde_json::to_value(d.to_json(&self.sources)).ok())
-            .collect();
+        let of = |errors: bool| -> Vec<Value> {
+            self.diagnostics
+                .iter()
+                .filter(|d| (d.severity == grammar::Severity::Error) == errors)
+                .filter_map(|d| serde_json::to_value(d.to_json(&self.sources)).ok())
+                .collect()
+        };
         let actions = self.actions.iter().filter_map(|p| serde_json::to_value(p).ok());
         let mut object = json!({
             "compile_error": self.compile_error,
             "runtime_error": self.runtime_error,
-            "errors": errors,
+            "errors": of(true),
+            "warnings": of(false),
             "actions": actions.collect::<Vec<_>>(),
             "headers_final": self.headers,
             "subject_final": self.subject,

@@ -1,0 +1,728 @@
+//! ManageSieve over loopback sockets, against a whole server on a temporary site.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mta::configuration::Layout;
+use mta::managesieve::protocol::{Event, MAX_BAD_COMMANDS, MAX_LINE, Protocol, Request};
+use mta::managesieve::scripts::{MAX_SCRIPT, MAX_SCRIPTS, check_name};
+use mta::server::{Running, Server};
+use mta::up::{NewSite, create};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server on a site of its own.
+struct Fixture {
+    runtime: Option<tokio::runtime::Runtime>,
+    running: Option<Running>,
+    root: PathBuf,
+    password: String,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let root = std::env::temp_dir().join(format!("sluice-managesieve-{}-{n}", std::process::id()));
+        let layout = Layout::new(&root);
+        let site = NewSite {
+            host: "mail.example.com".into(),
+            domain: "example.com".into(),
+            port: 0,
+        };
+        let users = create(&layout, &site).expect("a new site");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let running = runtime
+            .block_on(Server::start(layout))
+            .expect("the server starts");
+        let password = users
+            .iter()
+            .find(|u| u.uid == "alice")
+            .expect("alice")
+            .password
+            .clone();
+        Fixture {
+            runtime: Some(runtime),
+            running: Some(running),
+            root,
+            password,
+        }
+    }
+
+    fn address(&self, service: &str) -> SocketAddr {
+        let listening = &self.running.as_ref().expect("it runs").listening;
+        listening
+            .iter()
+            .find(|(s, tls, _)| s == service && !tls)
+            .expect("the service")
+            .2
+    }
+
+    fn connect(&self) -> Client {
+        let mut client = Client::new(self.address("MANAGESIEVE"));
+        client.greeting = client.response();
+        client
+    }
+
+    fn plain(&self) -> String {
+        STANDARD.encode(format!("\0alice\0{}", self.password))
+    }
+
+    fn alice(&self) -> Client {
+        let mut client = self.connect();
+        let reply = client.ask(&format!("AUTHENTICATE \"PLAIN\" \"{}\"\r\n", self.plain()));
+        assert!(reply.starts_with("OK"), "{reply}");
+        client
+    }
+
+    fn active_copy(&self) -> Option<String> {
+        std::fs::read_to_string(self.root.join("sieve/alice.sieve")).ok()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let (Some(runtime), Some(running)) = (self.runtime.take(), self.running.take()) {
+            runtime.block_on(running.stop());
+            runtime.shutdown_background();
+        }
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+struct Client {
+    stream: BufReader<Box<dyn Stream>>,
+    tcp: TcpStream,
+    greeting: String,
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> Self {
+        let tcp = TcpStream::connect(address).expect("a connection");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let stream: Box<dyn Stream> = Box::new(tcp.try_clone().expect("a socket"));
+        Client {
+            stream: BufReader::new(stream),
+            tcp,
+            greeting: String::new(),
+        }
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.stream.get_mut().write_all(octets).expect("it is taken");
+        self.stream.get_mut().flush().expect("it is taken");
+    }
+
+    /// A line with its literals; empty at the end of the connection.
+    fn line(&mut self) -> String {
+        let mut text = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            self.stream.read_until(b'\n', &mut line).expect("a line");
+            text.extend_from_slice(&line);
+            let literal = line.strip_suffix(b"}\r\n").and_then(|l| {
+                let at = l.iter().rposition(|b| *b == b'{')?;
+                std::str::from_utf8(&l[at + 1..]).ok()?.parse::<usize>().ok()
+            });
+            let Some(n) = literal else { break };
+            let mut octets = vec![0; n];
+            self.stream.read_exact(&mut octets).expect("a literal");
+            text.extend_from_slice(&octets);
+        }
+        String::from_utf8(text).expect("UTF-8")
+    }
+
+    /// Everything up to and with the reply.
+    fn response(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            let line = self.line();
+            text.push_str(&line);
+            if line.is_empty() || ["OK", "NO", "BYE"].iter().any(|c| line.starts_with(c)) {
+                return text;
+            }
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        self.send(command.as_bytes());
+        self.response()
+    }
+
+    fn start_tls(self) -> Self {
+        let config = mta::tls::opportunistic_client().expect("a client");
+        let name = "mail.example.com".to_string().try_into().expect("a name");
+        let connection = rustls::ClientConnection::new(config, name).expect("a client");
+        let plain = self.tcp.try_clone().expect("a socket");
+        let stream: Box<dyn Stream> = Box::new(rustls::StreamOwned::new(connection, plain));
+        Client {
+            stream: BufReader::new(stream),
+            tcp: self.tcp,
+            greeting: String::new(),
+        }
+    }
+}
+
+fn put(name: &str, text: &str) -> String {
+    format!("PUTSCRIPT \"{name}\" {{{}+}}\r\n{text}\r\n", text.len())
+}
+
+fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_dialogue_edits_scripts() {
+    let site = Fixture::new();
+    let mut client = site.connect();
+    for part in [
+        "\"IMPLEMENTATION\" \"Sluice ",
+        "\"SASL\" \"SCRAM-SHA-256 PLAIN\"\r\n",
+        "\"SIEVE\" \"fileinto ",
+        "\"STARTTLS\"\r\n",
+        "\"MAXREDIRECTS\" \"32\"\r\n",
+        "\"NOTIFY\" \"mailto\"\r\n",
+        "\"VERSION\" \"1.0\"\r\n",
+    ] {
+        assert!(client.greeting.contains(part), "{part} in {}", client.greeting);
+    }
+    let plain = site.plain();
+    let long = "x".repeat(MAX_SCRIPT + 1);
+    let big = put("big", &long);
+    let login = format!("AUTHENTICATE \"PLAIN\" {{{}+}}\r\n{plain}\r\n", plain.len());
+    let put_a = put("a", "keep;\r\n");
+    let put_ae = put("caf\u{e9} \\\"b\\\"", "discard;\r\n");
+    let put_bad = put("bad", "nonsense;\r\nfileinto \"x\";\r\n");
+    let check_bad = "CHECKSCRIPT {5+}\r\nkeep \r\n".to_string();
+    let steps: &[(&str, &str, &str)] = &[
+        ("scripts need a login", "LISTSCRIPTS\r\n", "NO \"log in first"),
+        (
+            "a script before login",
+            "PUTSCRIPT \"a\" {5+}\r\nkeep;\r\n",
+            "NO \"log in first",
+        ),
+        ("noop", "NOOP\r\n", "OK \"Done.\""),
+        (
+            "noop with tag",
+            "noop \"t \\\"1\\\"\"\r\n",
+            "OK (TAG \"t \\\"1\\\"\") ",
+        ),
+        (
+            "unknown mechanism",
+            "AUTHENTICATE \"GSSAPI\"\r\n",
+            "NO \"this mechanism",
+        ),
+        (
+            "LOGIN is not spoken",
+            "AUTHENTICATE \"LOGIN\"\r\n",
+            "NO \"this mechanism",
+        ),
+        ("login with a literal", &login, "OK \"Logged in.\""),
+        ("once only", &login, "NO \"the user is logged in already"),
+        (
+            "no TLS after login",
+            "STARTTLS\r\n",
+            "NO \"the user is logged in already",
+        ),
+        ("owner", "CAPABILITY\r\n", "\"OWNER\" \"alice\"\r\n"),
+        ("empty", "LISTSCRIPTS\r\n", "OK "),
+        ("space", "HAVESPACE \"a\" 10\r\n", "OK "),
+        ("no space", "HAVESPACE \"a\" 65537\r\n", "NO (QUOTA/MAXSIZE) "),
+        ("no number", "HAVESPACE \"a\" ten\r\n", "NO "),
+        ("put", &put_a, "OK "),
+        ("put an odd name", &put_ae, "OK "),
+        ("too large", &big, "NO (QUOTA/MAXSIZE) "),
+        ("all errors: the first", &put_bad, "nonsense"),
+        ("all errors: the second", &put_bad, "fileinto"),
+        ("the script's name in the error", &put_bad, "bad:1"),
+        ("check", &check_bad, "NO "),
+        ("check right", "CHECKSCRIPT \"keep;\"\r\n", "OK "),
+        (
+            "list",
+            "LISTSCRIPTS\r\n",
+            "\"a\"\r\n\"caf\u{e9} \\\"b\\\"\"\r\nOK ",
+        ),
+        ("get", "GETSCRIPT \"a\"\r\n", "{7}\r\nkeep;\r\n\r\nOK "),
+        ("get none", "GETSCRIPT \"b\"\r\n", "NO (NONEXISTENT) "),
+        ("activate none", "SETACTIVE \"b\"\r\n", "NO (NONEXISTENT) "),
+        ("activate", "SETACTIVE \"a\"\r\n", "OK "),
+        ("list active", "LISTSCRIPTS\r\n", "\"a\" ACTIVE\r\n"),
+        ("delete active", "DELETESCRIPT \"a\"\r\n", "NO (ACTIVE) "),
+        (
+            "rename to one that is there",
+            "RENAMESCRIPT \"a\" \"caf\u{e9} \\\"b\\\"\"\r\n",
+            "NO (ALREADYEXISTS) ",
+        ),
+        (
+            "rename one that is not there",
+            "RENAMESCRIPT \"b\" \"c\"\r\n",
+            "NO (NONEXISTENT) ",
+        ),
+        ("rename", "RENAMESCRIPT \"a\" \"z\"\r\n", "OK "),
+        ("it stays active", "LISTSCRIPTS\r\n", "\"z\" ACTIVE\r\n"),
+        ("delete", "DELETESCRIPT \"caf\u{e9} \\\"b\\\"\"\r\n", "OK "),
+        (
+            "delete again",
+            "DELETESCRIPT \"caf\u{e9} \\\"b\\\"\"\r\n",
+            "NO (NONEXISTENT) ",
+        ),
+        ("out of the folder", "GETSCRIPT \"../bob\"\r\n", "NO "),
+        (
+            "out of the folder, writing",
+            "PUTSCRIPT \"../bob\" \"keep;\"\r\n",
+            "NO ",
+        ),
+        ("unknown", "DANCE\r\n", "NO \"unknown command"),
+    ];
+    for (name, command, part) in steps {
+        let reply = client.ask(command);
+        let whole_line = part.starts_with("OK") || part.starts_with("NO");
+        let right = if whole_line {
+            reply.starts_with(part)
+        } else {
+            reply.contains(part)
+        };
+        assert!(right, "{name}: {reply}");
+    }
+    assert_eq!(site.active_copy().as_deref(), Some("keep;\r\n"));
+    assert!(client.ask(&put("z", "stop;\r\n")).starts_with("OK"));
+    assert_eq!(
+        site.active_copy().as_deref(),
+        Some("stop;\r\n"),
+        "an active script is in force at once"
+    );
+    assert!(
+        !site.root.join("sieve/alice/bad.sieve").exists(),
+        "a script with errors is not stored"
+    );
+    assert!(client.ask("SETACTIVE \"\"\r\n").starts_with("OK"));
+    assert_eq!(site.active_copy(), None);
+    assert!(!client.ask("LISTSCRIPTS\r\n").contains("ACTIVE"));
+    assert!(client.ask("UNAUTHENTICATE\r\n").starts_with("OK"));
+    assert!(client.ask("LISTSCRIPTS\r\n").starts_with("NO"));
+    assert!(client.ask("LOGOUT\r\nNOOP\r\n").starts_with("OK"));
+    assert_eq!(client.line(), "", "nothing comes after LOGOUT");
+}
+
+#[test]
+fn quotas_hold() {
+    let site = Fixture::new();
+    let mut client = site.alice();
+    for n in 0..MAX_SCRIPTS {
+        assert!(
+            client.ask(&put(&format!("s{n}"), "keep;")).starts_with("OK"),
+            "{n}"
+        );
+    }
+    assert!(
+        client
+            .ask(&put("more", "keep;"))
+            .starts_with("NO (QUOTA/MAXSCRIPTS)")
+    );
+    assert!(
+        client.ask(&put("s0", "stop;")).starts_with("OK"),
+        "one that is there may be replaced"
+    );
+    let full = format!("#{}\r\nkeep;", "x".repeat(MAX_SCRIPT - 20));
+    let refused = (0..17)
+        .map(|n| client.ask(&put(&format!("s{n}"), &full)))
+        .find(|r| !r.starts_with("OK"));
+    assert!(
+        refused.is_some_and(|r| r.starts_with("NO (QUOTA) ")),
+        "17 times 64 KiB are over the total"
+    );
+}
+
+#[test]
+fn an_operators_script_is_taken_over() {
+    let site = Fixture::new();
+    std::fs::create_dir_all(site.root.join("sieve")).expect("a folder");
+    std::fs::write(site.root.join("sieve/alice.sieve"), "keep;").expect("a file");
+    let mut client = site.alice();
+    assert!(
+        client
+            .ask("LISTSCRIPTS\r\n")
+            .starts_with("\"imported\" ACTIVE\r\nOK")
+    );
+    assert!(
+        client
+            .ask("GETSCRIPT \"imported\"\r\n")
+            .starts_with("\"keep;\"\r\nOK")
+    );
+}
+
+#[test]
+fn tls_forgets_what_came_before_it() {
+    let site = Fixture::new();
+    let mut client = site.connect();
+    client.send(b"STARTTLS\r\n");
+    assert!(client.response().starts_with("OK"));
+    let mut client = client.start_tls();
+    let greeting = client.response();
+    assert!(
+        greeting.contains("\"SASL\" \"SCRAM-SHA-256 PLAIN\""),
+        "{greeting}"
+    );
+    assert!(!greeting.contains("STARTTLS"), "{greeting}");
+    assert!(client.ask("STARTTLS\r\n").starts_with("NO"));
+    let login = format!("AUTHENTICATE \"PLAIN\" \"{}\"\r\n", site.plain());
+    assert!(client.ask(&login).starts_with("OK"));
+
+    // what somebody put behind STARTTLS must not be answered under TLS
+    let mut protocol = Protocol::new();
+    protocol.input(b"STARTTLS\r\nNOOP \"smuggled\"\r\n");
+    assert_eq!(protocol.poll(), Event::Request(Request::StartTls));
+    protocol.tls_established();
+    assert_eq!(protocol.poll(), Event::NeedInput);
+}
+
+#[test]
+fn scram_logs_in() {
+    use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
+    let site = Fixture::new();
+    let config = SASLConfig::with_credentials(None, "alice".into(), site.password.clone()).expect("a client");
+    let offered = [Mechname::parse(b"SCRAM-SHA-256").expect("a name")];
+    let mut sasl = SASLClient::new(config)
+        .start_suggested(&offered)
+        .expect("a client");
+    let mut message = Vec::new();
+    let mut client = site.connect();
+    sasl.step(None, &mut message).expect("client-first");
+    client.send(
+        format!(
+            "AUTHENTICATE \"SCRAM-SHA-256\" \"{}\"\r\n",
+            STANDARD.encode(&message)
+        )
+        .as_bytes(),
+    );
+    let challenge = client.line();
+    let challenge = STANDARD
+        .decode(challenge.trim().trim_matches('"'))
+        .expect("base64");
+    message.clear();
+    sasl.step(Some(&challenge), &mut message).expect("client-final");
+    let reply = client.ask(&format!("\"{}\"\r\n", STANDARD.encode(&message)));
+    let proof = reply
+        .strip_prefix("OK (SASL \"")
+        .and_then(|r| r.split('"').next())
+        .expect("the server's proof");
+    message.clear();
+    sasl.step(Some(&STANDARD.decode(proof).expect("base64")), &mut message)
+        .expect("the server knows the password");
+    assert!(client.ask("LISTSCRIPTS\r\n").starts_with("OK"));
+}
+
+#[test]
+fn failed_logins_end_the_connection() {
+    let site = Fixture::new();
+    let mut client = site.connect();
+    client.send(b"AUTHENTICATE \"PLAIN\"\r\n");
+    assert_eq!(client.line(), "\"\"\r\n");
+    assert!(client.ask("\"*\"\r\n").starts_with("NO \"the client cancelled"));
+    assert!(
+        client
+            .ask("AUTHENTICATE \"PLAIN\" \"!\"\r\n")
+            .starts_with("NO \"the line is not valid base64")
+    );
+    let wrong = STANDARD.encode("\0alice\0wrong");
+    let reply = client.ask(&format!("AUTHENTICATE \"PLAIN\" \"{wrong}\"\r\n"));
+    assert!(reply.starts_with("NO \"wrong user name or password\""), "{reply}");
+    assert!(client.response().starts_with("BYE"));
+    assert_eq!(client.line(), "");
+}
+
+#[test]
+fn mail_is_filed_by_an_uploaded_script() {
+    let site = Fixture::new();
+    let mut client = site.alice();
+    let script =
+        "require \"fileinto\";\r\nif header :contains \"Subject\" \"list\" { fileinto \"Lists\"; }\r\n";
+    assert!(client.ask(&put("main", script)).starts_with("OK"));
+    assert!(client.ask("SETACTIVE \"main\"\r\n").starts_with("OK"));
+    let tcp = TcpStream::connect(site.address("SMTP")).expect("a connection");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut smtp = BufReader::new(tcp);
+    let message = "From: x@example.net\r\nSubject: the list\r\n\r\nHello.\r\n.\r\n";
+    for (send, code) in [
+        ("", "220"),
+        ("HELO client.example.net\r\n", "250"),
+        ("MAIL FROM:<x@example.net>\r\n", "250"),
+        ("RCPT TO:<alice@example.com>\r\n", "250"),
+        ("DATA\r\n", "354"),
+        (message, "250"),
+        ("QUIT\r\n", "221"),
+    ] {
+        smtp.get_mut().write_all(send.as_bytes()).expect("it is taken");
+        let mut line = String::new();
+        smtp.read_line(&mut line).expect("a reply");
+        assert!(line.starts_with(code), "{send}: {line}");
+    }
+    let folder = site.root.join("store/alice/Maildir/.Lists/new");
+    let filed = until("the mail in Lists", || {
+        let file = std::fs::read_dir(&folder).ok()?.flatten().next()?;
+        std::fs::read_to_string(file.path()).ok()
+    });
+    assert!(filed.contains("Subject: the list"), "{filed}");
+}
+
+/// The requests of an input that comes in pieces.
+fn requests(input: &[u8], piece: usize) -> (Vec<Request>, String) {
+    let mut protocol = Protocol::new();
+    protocol.set_authenticated(true);
+    let mut found = Vec::new();
+    for part in input.chunks(piece) {
+        protocol.input(part);
+        while let Event::Request(request) = protocol.poll() {
+            found.push(request);
+        }
+    }
+    (
+        found,
+        String::from_utf8_lossy(&protocol.take_output()).into_owned(),
+    )
+}
+
+#[test]
+fn a_refused_command_takes_its_literals_along() {
+    let noop = || vec![Request::Noop(None)];
+    let large = format!(
+        "PUTSCRIPT \"a\" {{70000+}}\r\n{}\r\nNOOP\r\n",
+        "LOGOUT\r\n".repeat(8750)
+    );
+    let cases: [(&str, &str, Vec<Request>); 9] = [
+        ("unknown command", "DANCE {8+}\r\nLOGOUT\r\n\r\nNOOP\r\n", noop()),
+        (
+            "no space before the literal",
+            "PUTSCRIPT \"a\"{8+}\r\nLOGOUT\r\n\r\nNOOP\r\n",
+            noop(),
+        ),
+        (
+            "quote that does not end",
+            "PUTSCRIPT \"a {8+}\r\nLOGOUT\r\n\r\nNOOP\r\n",
+            noop(),
+        ),
+        ("too large", &large, noop()),
+        (
+            "no plus",
+            "CHECKSCRIPT {5}\r\nkeep;\r\n",
+            vec![Request::CheckScript(b"keep;".to_vec())],
+        ),
+        (
+            "empty literal",
+            "CHECKSCRIPT {0+}\r\n\r\n",
+            vec![Request::CheckScript(Vec::new())],
+        ),
+        (
+            "literal in quotes",
+            "CHECKSCRIPT \"{5+}\"\r\n",
+            vec![Request::CheckScript(b"{5+}".to_vec())],
+        ),
+        (
+            "literal name",
+            "PUTSCRIPT {1+}\r\na {5+}\r\nkeep;\r\nNOOP\r\n",
+            vec![
+                Request::PutScript {
+                    name: "a".into(),
+                    text: b"keep;".to_vec(),
+                },
+                Request::Noop(None),
+            ],
+        ),
+        ("bare line feed", "CAPABILITY\nNOOP\r\n", noop()),
+    ];
+    for (name, input, want) in cases {
+        for piece in [1, 7, input.len()] {
+            assert_eq!(
+                requests(input.as_bytes(), piece).0,
+                want,
+                "{name} in pieces of {piece}"
+            );
+        }
+    }
+}
+
+#[test]
+fn limits_end_the_connection() {
+    let cases = [
+        ("long line", "x".repeat(MAX_LINE + 1)),
+        (
+            "huge literal",
+            "CHECKSCRIPT {99999999999999999999999+}\r\n".into(),
+        ),
+        ("literals without end", "{1+}\r\nx ".repeat(9)),
+        ("bad commands", "DANCE\r\n".repeat(MAX_BAD_COMMANDS as usize)),
+    ];
+    for (name, input) in cases {
+        let (found, output) = requests(input.as_bytes(), 4096);
+        assert!(found.is_empty(), "{name}");
+        assert!(output.contains("BYE"), "{name}: {output}");
+    }
+}
+
+#[test]
+fn random_octets_never_panic() {
+    let words: [&[u8]; 16] = [
+        b"\r\n",
+        b"\"",
+        b"\\",
+        b"{3+}\r\n",
+        b"{",
+        b"}",
+        b" ",
+        b"PUTSCRIPT",
+        b"NOOP",
+        b"AUTHENTICATE",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b"12",
+        b"{0}\r\n",
+        b"a",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..3000 {
+        let mut input = Vec::new();
+        for _ in 0..next() % 60 {
+            match next() % 4 {
+                0 => input.push(next() as u8),
+                _ => input.extend_from_slice(words[next() as usize % words.len()]),
+            }
+        }
+        let whole = requests(&input, input.len().max(1));
+        let piece = next() as usize % 5 + 1;
+        assert_eq!(
+            whole,
+            requests(&input, piece),
+            "round {round}: {input:?} in pieces of {piece}"
+        );
+    }
+}
+
+#[test]
+fn names_stay_in_their_folder() {
+    let long = "x".repeat(128);
+    let wide = "\u{e9}".repeat(124);
+    for name in [
+        "a",
+        "my script",
+        "caf\u{e9}",
+        "a.b",
+        "%2e",
+        long.as_str(),
+        wide.as_str(),
+        "active",
+    ] {
+        assert!(check_name(name).is_ok(), "{name}");
+    }
+    let (longer, wider) = ("x".repeat(129), "\u{20ac}".repeat(84));
+    for name in [
+        "",
+        ".",
+        "..",
+        ".new",
+        "a/b",
+        "/a",
+        "a..b",
+        "a\0",
+        "a\nb",
+        "a\u{85}",
+        "a\u{2028}b",
+        &longer,
+        &wider,
+    ] {
+        assert!(check_name(name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn sieve_connect_uploads_and_activates() {
+    let sieve_connect = |args: &[&str]| {
+        Command::new("sieve-connect")
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+    };
+    if sieve_connect(&["--version"]).is_err() {
+        assert!(
+            std::env::var_os("SLUICE_TEST_RUN").is_none(),
+            "sieve-connect is not installed"
+        );
+        eprintln!(
+            "sieve-connect is not installed, this test does nothing; `tests/run --prepare` installs it"
+        );
+        return;
+    }
+    let site = Fixture::new();
+    let file = site.root.join("vacation.sieve");
+    std::fs::write(&file, "require \"fileinto\";\nfileinto \"Lists\";\n").expect("a file");
+    let port = site.address("MANAGESIEVE").port().to_string();
+    let run = |mechanism: &str, action: &[&str]| {
+        let mut child = Command::new("sieve-connect")
+            .args([
+                "--server",
+                "127.0.0.1",
+                "--nosrv",
+                "--port",
+                &port,
+                "--user",
+                "alice",
+                "--passwordfd",
+                "0",
+            ])
+            .args(["--notlsverify", "--authmech", mechanism])
+            .args(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sieve-connect");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        writeln!(stdin, "{}", site.password).expect("it is taken");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.status.success(), "{action:?}: {text}");
+        text
+    };
+    let path = file.display().to_string();
+    run(
+        "PLAIN",
+        &["--localsieve", &path, "--remotesieve", "lists", "--upload"],
+    );
+    run("PLAIN", &["--remotesieve", "lists", "--activate"]);
+    let listed = run("PLAIN", &["--list"]);
+    assert!(listed.contains("\"lists\" ACTIVE"), "{listed}");
+    assert_eq!(site.active_copy(), std::fs::read_to_string(&file).ok());
+}

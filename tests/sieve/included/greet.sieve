@@ -1,0 +1,4 @@
+require ["include", "variables"];
+global "greeting";
+set "greeting" "hello";
+return;

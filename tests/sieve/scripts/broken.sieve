@@ -1,0 +1,4 @@
+require ["fileinto"];
+if header :contain "subject" "x" { fileinto "A"; }
+filinto "B";
+keep

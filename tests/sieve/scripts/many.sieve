@@ -1,0 +1,2 @@
+require ["fileinto", "mailbox"];
+fileinto :create "a"; fileinto :create "b"; fileinto :create "c";

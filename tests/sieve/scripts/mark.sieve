@@ -1,0 +1,4 @@
+require ["editheader", "imap4flags"];
+addheader "X-Seen-By" "filter";
+addflag "\\Flagged";
+keep;

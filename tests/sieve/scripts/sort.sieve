@@ -1,0 +1,6 @@
+require ["fileinto", "mailbox"];
+if header :contains "list-id" "<rust.example.org>" {
+    fileinto :create "Lists.Rust";
+} elsif header :contains "subject" "invoice" {
+    fileinto "Bills";
+}
