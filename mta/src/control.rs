@@ -282,6 +282,10 @@ fn reload(server: &Server) -> Response {
             if !text.is_empty() {
                 text.push('\n');
             }
+            for file in &configuration.stale {
+                let said = "is newer than the compiled configuration, which is used: run `imsimta cnbuild`";
+                text.push_str(&format!("note: {file} {said}\n"));
+            }
             text.push_str("the configuration was loaded; it is in force for every new transaction");
             Response {
                 ok: true,

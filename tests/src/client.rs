@@ -46,14 +46,19 @@ impl Client {
     /// Connects from a local address, and reads nothing.
     pub fn connect(server: SocketAddr, from: &str) -> io::Result<Client> {
         let from: IpAddr = from.parse().map_err(io::Error::other)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(from, 0))?;
-            socket.connect(server).await?.into_std()
-        })?;
+        let stream = if from == server.ip() {
+            // what the system takes anyway
+            TcpStream::connect(server)?
+        } else {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()?;
+            runtime.block_on(async {
+                let socket = tokio::net::TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::new(from, 0))?;
+                socket.connect(server).await?.into_std()
+            })?
+        };
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -203,6 +208,7 @@ impl Client {
         for command in commands {
             let reply = self.say(&command);
             if reply.code >= 400 {
+                self.say("RSET");
                 return reply;
             }
         }

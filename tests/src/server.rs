@@ -29,16 +29,6 @@ impl Server {
         Server::launch(site, command)
     }
 
-    /// Starts a server within limits of a shell's `ulimit`, such as `-f 2048`.
-    pub fn start_limited(site: &Site, limits: &str) -> Server {
-        let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            .arg(format!("ulimit {limits} && exec \"$0\" up --dir \"$1\""));
-        command.arg(sluice()).arg(site.root());
-        Server::launch(site, command)
-    }
-
     fn launch(site: &Site, mut command: Command) -> Server {
         let root = site.root().to_path_buf();
         std::fs::create_dir_all(&root).expect("a temporary folder");
@@ -140,6 +130,15 @@ impl Server {
             .find_map(|l| l.strip_prefix(figure)?.strip_prefix(':'));
         line.and_then(|l| l.split_whitespace().next()?.parse().ok())
             .unwrap_or_else(|| panic!("no {figure} in {text}"))
+    }
+
+    /// Lets a process, this server or the test, have so many open files; `false` where the system says no.
+    pub fn allow_files(pid: u32, files: u32) -> bool {
+        let limit = format!("--nofile={files}");
+        Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &limit])
+            .status()
+            .is_ok_and(|s| s.success())
     }
 
     /// Ends it at once, as a crash does.

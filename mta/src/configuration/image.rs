@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use grammar::Reader;
@@ -43,37 +43,33 @@ pub enum ImageError {
 }
 
 impl Image {
-    /// Texts that were changed after the image was built.
+    /// Texts that are not any more as they were when the image was built. Contents are compared, not times:
+    /// an editor and `cnbuild` may work within one second, and a copied folder has new times.
     pub fn stale(&self, layout: &Layout) -> Vec<String> {
-        let built = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(self.built + 1);
-        let newer = |path: &PathBuf| {
-            std::fs::metadata(path)
-                .and_then(|m| m.modified())
-                .is_ok_and(|t| t > built)
+        let now = texts(layout);
+        let of = |texts: &Texts| {
+            [
+                ("imta.cnf", texts.imta.clone()),
+                ("mappings", texts.mappings.clone()),
+                ("option.dat", texts.options.clone()),
+                ("aliases", texts.aliases.clone()),
+                ("dispatcher.cnf", texts.dispatcher.clone()),
+                ("general.txt", texts.general.clone()),
+                ("reverse.txt", texts.reverse.clone()),
+                ("forward.txt", texts.forward.clone()),
+                ("imta.filter", texts.filter.clone()),
+            ]
+            .map(|(file, text)| (file, text.map(|(_, text)| text)))
         };
-        let names = [
-            "imta.cnf",
-            "mappings",
-            "option.dat",
-            "aliases",
-            "dispatcher.cnf",
-            "general.txt",
-            "reverse.txt",
-            "forward.txt",
-            "imta.filter",
-            "msg.conf",
-        ];
-        let files = names.iter().map(|n| layout.config().join(n));
-        let included = self
-            .includes
-            .keys()
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute());
-        files
-            .chain(included)
-            .filter(newer)
-            .map(|p| p.display().to_string())
-            .collect()
+        let changed = of(&now).into_iter().zip(of(&self.texts)).filter(|(now, then)| now != then);
+        let mut stale: Vec<&str> = changed.map(|((file, _), _)| file).collect();
+        if (&now.host, &now.default_domain) != (&self.texts.host, &self.texts.default_domain) {
+            stale.push("msg.conf");
+        }
+        let of_site = stale.into_iter().map(|file| layout.config().join(file).display().to_string());
+        let includes = self.includes.iter();
+        let included = includes.filter(|(name, text)| include(layout, name).as_ref() != Ok(text));
+        of_site.chain(included.map(|(name, _)| name.clone())).collect()
     }
 }
 

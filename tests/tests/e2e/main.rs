@@ -1,6 +1,10 @@
 //! End to end: a real server, real sockets, real files.
 
 mod auth;
+mod crash;
 mod delivery;
+mod hostile;
 mod relay;
+mod reload;
+mod tools;
 mod trace;
