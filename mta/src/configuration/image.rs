@@ -61,12 +61,17 @@ impl Image {
             ]
             .map(|(file, text)| (file, text.map(|(_, text)| text)))
         };
-        let changed = of(&now).into_iter().zip(of(&self.texts)).filter(|(now, then)| now != then);
+        let changed = of(&now)
+            .into_iter()
+            .zip(of(&self.texts))
+            .filter(|(now, then)| now != then);
         let mut stale: Vec<&str> = changed.map(|((file, _), _)| file).collect();
         if (&now.host, &now.default_domain) != (&self.texts.host, &self.texts.default_domain) {
             stale.push("msg.conf");
         }
-        let of_site = stale.into_iter().map(|file| layout.config().join(file).display().to_string());
+        let of_site = stale
+            .into_iter()
+            .map(|file| layout.config().join(file).display().to_string());
         let includes = self.includes.iter();
         let included = includes.filter(|(name, text)| include(layout, name).as_ref() != Ok(text));
         of_site.chain(included.map(|(name, _)| name.clone())).collect()
