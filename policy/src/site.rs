@@ -3,7 +3,7 @@
 //! Pure: the texts and a [`Reader`] for included files come from the caller, so the server, the tools,
 //! the linter and the tests load a configuration in one way. Loading is all or nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use grammar::options::Setting;
@@ -343,10 +343,12 @@ impl Loader<'_> {
         };
         let settings = grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
         let mut sections: Vec<&str> = Vec::new();
+        // the last setting of a name in a section counts
+        let mut by_name: HashMap<(&str, String), &Setting> = HashMap::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for setting in &settings {
-            if setting.section.to_ascii_uppercase().starts_with("SERVICE")
-                && !sections.contains(&setting.section.as_str())
-            {
+            by_name.insert((&setting.section, setting.name.to_ascii_uppercase()), setting);
+            if seen.insert(&setting.section) && setting.section.to_ascii_uppercase().starts_with("SERVICE") {
                 sections.push(&setting.section);
             }
         }
@@ -354,12 +356,8 @@ impl Loader<'_> {
         for section in sections {
             let name = section.split_once('=').map_or("", |(_, n)| n.trim()).to_string();
             let find = |wanted: &str| {
-                let is =
-                    |s: &&Setting, section: &str| s.section == section && s.name.eq_ignore_ascii_case(wanted);
-                settings
-                    .iter()
-                    .rfind(|s| is(s, section))
-                    .or_else(|| settings.iter().rfind(|s| is(s, "")))
+                let is = |section| by_name.get(&(section, wanted.to_string())).copied();
+                is(section).or_else(|| is(""))
             };
             let ports = self.ports(find("PORT"));
             let tls_ports = self.ports(find("TLS_PORT"));

@@ -235,6 +235,14 @@ fn address() {
     replay(&TARGETS[6]);
 }
 
+/// The mutation after which the long run begins, `SLUICE_FUZZ_AFTER`.
+fn first_mutation() -> u64 {
+    let after = std::env::var("SLUICE_FUZZ_AFTER")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    after.unwrap_or(MUTATIONS)
+}
+
 #[test]
 fn for_as_long_as_asked() {
     let seconds = std::env::var("SLUICE_FUZZ_SECONDS")
@@ -243,7 +251,8 @@ fn for_as_long_as_asked() {
     let Some(seconds) = seconds else { return };
     let end = Instant::now() + Duration::from_secs(seconds);
     let corpora: Vec<_> = TARGETS.iter().map(|t| corpus(t.0)).collect();
-    let mut n = MUTATIONS;
+    let mut n = first_mutation();
+    let first = n;
     let mut longest = vec![Duration::ZERO; TARGETS.len()];
     while Instant::now() < end {
         n += 1;
@@ -260,6 +269,6 @@ fn for_as_long_as_asked() {
     }
     println!(
         "{} mutations of each corpus; the longest took {longest:?}",
-        n - MUTATIONS
+        n - first
     );
 }
