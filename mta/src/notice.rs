@@ -2,6 +2,16 @@
 
 use std::os::unix::net::UnixDatagram;
 
+/// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads it any more or
+/// where its disk is full: a server whose complaints are lost goes on.
+#[macro_export]
+macro_rules! complain {
+    ($($part:tt)*) => {{
+        use ::std::io::Write as _;
+        let _ = ::std::writeln!(::std::io::stderr(), $($part)*);
+    }};
+}
+
 /// Facility `user`, severity `notice` (access specification 6.2).
 const PRIORITY: u8 = 13;
 
@@ -18,6 +28,6 @@ pub fn send(text: &str) {
         s.send_to(line.as_bytes(), "/dev/log")
     });
     if sent.is_err() {
-        eprintln!("notice: {text}");
+        crate::complain!("notice: {text}");
     }
 }

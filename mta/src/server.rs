@@ -186,7 +186,7 @@ impl Server {
         let memory = Memory::open(&layout.root.join("run").join("memory"));
         let memory = memory
             .map(Arc::new)
-            .inspect_err(|e| eprintln!("{e}; vacation replies are off"))
+            .inspect_err(|e| crate::complain!("{e}; vacation replies are off"))
             .ok();
         let mut drivers = Drivers::new(Arc::clone(&directory), layout.config());
         if let Some(memory) = &memory {

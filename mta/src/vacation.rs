@@ -104,7 +104,7 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
     };
     match queued {
         Ok(queued) => server.queued(&queued.entries, PROCESS),
-        Err(error) => eprintln!("a vacation reply could not be queued: {error}"),
+        Err(error) => crate::complain!("a vacation reply could not be queued: {error}"),
     }
 }
 

@@ -22,6 +22,14 @@ impl Server {
         Server::start_with(site, &[])
     }
 
+    /// [`Server::start`], with a standard error that nobody reads.
+    pub fn start_unheard(site: &Site) -> Server {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("exec \"$0\" up --dir \"$1\" 2>/dev/full");
+        command.arg(sluice()).arg(site.root());
+        Server::launch(site, command)
+    }
+
     /// [`Server::start`] with more arguments of `up`.
     pub fn start_with(site: &Site, args: &[&str]) -> Server {
         let mut command = Command::new(sluice());

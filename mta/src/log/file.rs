@@ -59,7 +59,7 @@ impl Default for WriterSettings {
             lines: 16_384,
             octets: 16 << 20,
             separate_connection_log: false,
-            report: Box::new(|text| eprintln!("{text}")),
+            report: Box::new(|text| crate::complain!("{text}")),
         }
     }
 }

@@ -69,7 +69,7 @@ async fn attempt(
         Ok(content) => content,
         Err(SpoolError::NoEntry(_)) => return None,
         Err(error) => {
-            eprintln!("queue entry {}: {error}; it is held", entry.file_name());
+            crate::complain!("queue entry {}: {error}; it is held", entry.file_name());
             outcome::hold(server, entry).await;
             return None;
         }
@@ -152,7 +152,7 @@ async fn postponed(
         ..Change::default()
     };
     if let Err(error) = server.spool.update(entry.id, change).await {
-        eprintln!("queue entry {file}: {error}");
+        crate::complain!("queue entry {file}: {error}");
     }
     Some((
         HostQueue {

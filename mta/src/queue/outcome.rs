@@ -222,7 +222,7 @@ pub async fn settle(
         _ => server.spool.update(entry.id, change).await,
     };
     if let Err(error) = recorded {
-        eprintln!("queue entry {}: {error}", entry.file_name());
+        crate::complain!("queue entry {}: {error}", entry.file_name());
     }
     for (n, action, letters, diagnostic, reason, remote) in lines {
         let Some(recipient) = entry.recipients.get(n) else {
@@ -412,7 +412,7 @@ async fn notify(
     };
     match queued {
         Ok(queued) => server.queued(&queued.entries, &entry.channel),
-        Err(error) => eprintln!(
+        Err(error) => crate::complain!(
             "a notification for {} could not be queued: {error}",
             entry.file_name()
         ),
@@ -527,7 +527,7 @@ pub async fn reroute(server: &Arc<Server>, entry: &Arc<Entry>) -> Option<HostQue
         ..Change::default()
     };
     server.spool.update(entry.id, change).await.ok()?;
-    eprintln!(
+    crate::complain!(
         "queue entry {}: channel {} is gone, queued to {channel}",
         entry.file_name(),
         entry.channel
@@ -542,7 +542,7 @@ pub async fn hold(server: &Arc<Server>, entry: &Arc<Entry>) {
         ..Change::default()
     };
     if let Err(error) = server.spool.update(entry.id, change).await {
-        eprintln!("queue entry {}: {error}", entry.file_name());
+        crate::complain!("queue entry {}: {error}", entry.file_name());
     }
 }
 

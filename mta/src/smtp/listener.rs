@@ -112,7 +112,7 @@ async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 // out of descriptors, or the client is gone already: neither ends the service
-                eprintln!("service {}: {error}", service.name);
+                crate::complain!("service {}: {error}", service.name);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

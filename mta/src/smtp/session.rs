@@ -599,7 +599,7 @@ impl Session {
 
     fn not_queued(&self, error: SpoolError) -> Reply {
         self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
-        eprintln!("a message could not be queued: {error}");
+        crate::complain!("a message could not be queued: {error}");
         match error {
             SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
             _ => Reply::new(
@@ -676,7 +676,7 @@ impl Session {
             })
             .await;
             if let Ok(Err(error)) = done {
-                eprintln!("{error}");
+                crate::complain!("{error}");
             }
         }
     }
