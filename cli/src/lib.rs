@@ -12,6 +12,19 @@
 //! Exit codes are the same everywhere, see [`Exit`]. Nothing here panics on any input; a reader of our
 //! output that goes away ends the command quietly.
 
+// Nothing that is read may end the process: a wrong input is an error that says so.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+
 pub mod answers;
 pub mod argv;
 pub mod commands;

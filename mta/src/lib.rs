@@ -3,6 +3,19 @@
 //! This crate alone opens sockets and files other than the spool's. It never parses a template and never
 //! decides by itself: it builds probes, asks the policy program, and does what the answer says.
 
+// Nothing that is read may end the process: a wrong input is an error that says so.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+
 pub mod access;
 pub mod callout;
 pub mod configuration;

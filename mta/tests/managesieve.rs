@@ -670,16 +670,11 @@ fn sieve_connect_uploads_and_activates() {
             .stdin(Stdio::null())
             .output()
     };
-    if sieve_connect(&["--version"]).is_err() {
-        assert!(
-            std::env::var_os("SLUICE_TEST_RUN").is_none(),
-            "sieve-connect is not installed"
-        );
-        eprintln!(
-            "sieve-connect is not installed, this test does nothing; `tests/run --prepare` installs it"
-        );
-        return;
-    }
+    let version = sieve_connect(&["--version"]);
+    assert!(
+        version.is_ok(),
+        "no sieve-connect; `tests/run --prepare` installs it: {version:?}"
+    );
     let site = Fixture::new();
     let file = site.root.join("vacation.sieve");
     std::fs::write(&file, "require \"fileinto\";\nfileinto \"Lists\";\n").expect("a file");

@@ -6,6 +6,19 @@
 //!
 //! The crate never learns what SMTP is: it sees probes, addresses, messages and facts.
 
+// Nothing that is read may end the process: a wrong input is an error that says so.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+
 pub mod address;
 pub mod alias;
 pub mod ask;

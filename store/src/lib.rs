@@ -4,6 +4,19 @@
 //! through [`disk`], whose simulated twin loses what was not synced, so the crash tests can stop the
 //! world at every write and every sync.
 
+// Nothing that is read may end the process: a wrong input is an error that says so.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
+
 pub mod disk;
 pub mod envelope;
 pub mod maildir;

@@ -104,7 +104,7 @@ pub fn parse(
             result.blocks.extend(block.take());
             continue;
         }
-        let mut words = words(line);
+        let mut words = words(line, diagnostics);
         match &mut block {
             Some(block) => block.hosts.push(words),
             None if words.is_empty() => {}
@@ -155,10 +155,11 @@ fn rewrite_rule(line: &LogicalLine, diagnostics: &mut Vec<Diagnostic>) -> Option
 }
 
 /// The words of a line; quotes group and are removed.
-pub fn words(line: &LogicalLine) -> Vec<Word> {
+fn words(line: &LogicalLine, diagnostics: &mut Vec<Diagnostic>) -> Vec<Word> {
     let parsed = Grammar::parse(Rule::words, &line.text)
         .ok()
         .and_then(|mut p| p.next());
+    // The grammar takes any line: a test gives it all sorts of them.
     let Some(parsed) = parsed else { return Vec::new() };
     parsed
         .into_inner()
@@ -166,6 +167,16 @@ pub fn words(line: &LogicalLine) -> Vec<Word> {
         .map(|pair| {
             let quoted = pair.as_rule() == Rule::quoted;
             let span = line.span(pair.as_span().start()..pair.as_span().end());
+            if !quoted && pair.as_str().starts_with('"') {
+                diagnostics.push(
+                    Diagnostic::error(
+                        "R013",
+                        span,
+                        format!("the quotes of `{}` do not enclose the word", pair.as_str()),
+                    )
+                    .help("close them where the word ends, with a blank behind; or leave them out"),
+                );
+            }
             let text = if quoted {
                 pair.as_str().trim_matches('"')
             } else {
@@ -178,4 +189,51 @@ pub fn words(line: &LogicalLine) -> Vec<Word> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(line: &str) -> (Vec<String>, Vec<&'static str>) {
+        let mut sources = Sources::default();
+        let file = sources.add("imta.cnf", format!("\n{line}\nhost.example\n"));
+        let mut diagnostics = Vec::new();
+        let parsed = parse(
+            &mut sources,
+            file,
+            &|_: &str| Err("no includes".to_string()),
+            &mut diagnostics,
+        );
+        let words = parsed.blocks.first().map(|b| &b.words).into_iter().flatten();
+        (
+            words.map(|w| w.text.clone()).collect(),
+            diagnostics.iter().map(|d| d.code).collect(),
+        )
+    }
+
+    #[test]
+    fn no_word_of_a_channel_line_is_lost() {
+        for (line, words, codes) in [
+            (
+                r#"tcp_x smtp backoff "pt5m" "pt 10m" mx"#,
+                &["smtp", "backoff", "pt5m", "pt 10m", "mx"][..],
+                &[][..],
+            ),
+            (r#"tcp_x "a"b mx"#, &[r#""a"b"#, "mx"], &["R013"]),
+            (r#"tcp_x "a b"c mx"#, &[r#""a"#, r#"b"c"#, "mx"], &["R013"]),
+            (
+                r#"tcp_x "open to the end"#,
+                &[r#""open"#, "to", "the", "end"],
+                &["R013"],
+            ),
+            (r#"tcp_x "" mx"#, &["", "mx"], &[]),
+            (r#"tcp_x a"b" mx"#, &[r#"a"b""#, "mx"], &[]),
+            (r#"tcp_x """ mx"#, &[r#"""""#, "mx"], &["R013"]),
+        ] {
+            let (got, said) = block(line);
+            assert_eq!(got, words, "{line}");
+            assert_eq!(said, codes, "{line}");
+        }
+    }
 }

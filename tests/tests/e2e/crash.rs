@@ -127,14 +127,20 @@ fn killed_under_load_it_loses_nothing_that_it_acknowledged() {
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn mount(name: &str, megabytes: u32) -> Option<Tmpfs> {
+    fn mount(name: &str, megabytes: u32) -> Tmpfs {
         let path = std::env::temp_dir().join(format!("sluice-e2e-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).ok()?;
+        std::fs::create_dir_all(&path).expect("a directory to mount on");
         let mut mount = Command::new("mount");
         mount
             .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "sluice-e2e"])
             .arg(&path);
-        (Ran::of(&mut mount).code == 0).then_some(Tmpfs(path))
+        let ran = Ran::of(&mut mount);
+        assert_eq!(
+            ran.code, 0,
+            "a full disk is tested on a small file system, and only root can mount one: {}",
+            ran.err
+        );
+        Tmpfs(path)
     }
 }
 
@@ -147,10 +153,7 @@ impl Drop for Tmpfs {
 
 #[test]
 fn a_full_disk_refuses_for_now_and_keeps_what_it_has() {
-    let Some(disk) = Tmpfs::mount("full", 24) else {
-        eprintln!("a file system cannot be mounted here (needs root): a full disk is not tested");
-        return;
-    };
+    let disk = Tmpfs::mount("full", 24);
     let site = Site::at(disk.0.join("site"));
     let server = Server::start(&site);
     let mut client = server.inside();
@@ -233,10 +236,7 @@ fn a_full_disk_refuses_for_now_and_keeps_what_it_has() {
 
 #[test]
 fn service_resumes_by_itself_when_there_is_room_again() {
-    let Some(disk) = Tmpfs::mount("resume", 16) else {
-        eprintln!("a file system cannot be mounted here (needs root): a full disk is not tested");
-        return;
-    };
+    let disk = Tmpfs::mount("resume", 16);
     let site = Site::at(disk.0.join("site"));
     let server = Server::start(&site);
     // something else takes all of the disk
