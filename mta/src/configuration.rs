@@ -91,14 +91,20 @@ pub struct Configuration {
     pub scripts: SiteScripts,
 }
 
-/// Reads the configuration texts of a site folder.
-pub fn texts(layout: &Layout) -> Texts {
-    let dir = layout.config();
-    let read = |name: &str| {
-        let path = dir.join(name);
-        let text = std::fs::read(&path).ok()?;
-        let shown = shown_name(&path);
-        Some((shown, String::from_utf8_lossy(&text).into_owned()))
+/// Reads the configuration texts of a site folder. A file that is there and cannot be read is an error: without
+/// its tables the site would load, and relay for everybody.
+pub fn texts(layout: &Layout) -> Result<Texts, LoadError> {
+    let mut unread = LoadError {
+        sources: Sources::new(),
+        diagnostics: Vec::new(),
+    };
+    let mut read = |name: &str| match read_text_file(&layout.config().join(name)) {
+        Ok(text) => text,
+        Err(error) => {
+            let LoadError { sources, diagnostics } = &mut unread;
+            diagnostics.push(error.diagnostic(sources));
+            None
+        }
     };
     let mut texts = Texts {
         imta: read("imta.cnf"),
@@ -112,21 +118,82 @@ pub fn texts(layout: &Layout) -> Texts {
         filter: read("imta.filter"),
         ..Texts::default()
     };
-    for (key, value) in conf(layout) {
+    let (_, conf) = read(MSG_CONF).unwrap_or_default();
+    for (key, value) in keys(&conf) {
         match key.to_ascii_lowercase().as_str() {
             "local.hostname" => texts.host = Some(value),
             "service.defaultdomain" => texts.default_domain = Some(value),
             _ => {}
         }
     }
-    texts
+    match unread.diagnostics.is_empty() {
+        true => Ok(texts),
+        false => Err(unread),
+    }
+}
+
+const MSG_CONF: &str = "msg.conf";
+
+/// A text of the configuration that is there and cannot be used.
+struct Unread {
+    path: PathBuf,
+    text: String,
+    /// Where in the text it is wrong.
+    at: usize,
+    why: String,
+    help: &'static str,
+}
+
+impl Unread {
+    fn diagnostic(self, sources: &mut Sources) -> Diagnostic {
+        let shown = shown_name(&self.path);
+        let message = format!("{shown} cannot be read: {}", self.why);
+        let file = sources.add(shown, self.text);
+        Diagnostic::error("C022", Span::new(file, self.at, self.at), message).help(self.help)
+    }
+}
+
+/// Name and content of a text; `None` where there is no such file.
+fn read_text_file(path: &Path) -> Result<Option<(String, String)>, Unread> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Unread {
+                path: path.to_path_buf(),
+                text: String::new(),
+                at: 0,
+                why: error.to_string(),
+                help: "let the user that Sluice runs as read it, or remove it to do without",
+            });
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some((shown_name(path), text))),
+        Err(error) => Err(Unread {
+            path: path.to_path_buf(),
+            at: error.utf8_error().valid_up_to(),
+            text: String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            why: "it is not UTF-8 text".to_string(),
+            help: "convert it: `iconv -f latin1 -t utf-8`, or what it was written in",
+        }),
+    }
 }
 
 /// All keys of `msg.conf` as written; where one stands twice, the last counts.
-pub fn conf(layout: &Layout) -> BTreeMap<String, String> {
-    let text = std::fs::read(layout.config().join("msg.conf")).unwrap_or_default();
-    String::from_utf8_lossy(&text)
-        .lines()
+pub fn conf(layout: &Layout) -> Result<BTreeMap<String, String>, LoadError> {
+    match read_text_file(&layout.config().join(MSG_CONF)) {
+        Ok(text) => Ok(keys(&text.unwrap_or_default().1)),
+        Err(error) => {
+            let mut sources = Sources::new();
+            let diagnostics = vec![error.diagnostic(&mut sources)];
+            Err(LoadError { sources, diagnostics })
+        }
+    }
+}
+
+fn keys(conf: &str) -> BTreeMap<String, String> {
+    conf.lines()
         .filter(|line| !line.trim_start().starts_with(['!', '#']))
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim().to_string(), value.trim().trim_matches('"').to_string()))
@@ -137,7 +204,7 @@ pub fn conf(layout: &Layout) -> BTreeMap<String, String> {
 fn with_metermaid(mut configuration: Configuration, layout: &Layout) -> Result<Configuration, LoadError> {
     let mut sources = Sources::new();
     let file = sources.add(shown_name(&layout.config().join("msg.conf")), "");
-    match Settings::parse(&conf(layout)) {
+    match Settings::parse(&conf(layout)?) {
         Ok(settings) => {
             configuration.metermaid = settings;
             Ok(configuration)
@@ -168,8 +235,11 @@ pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
     if !path.is_absolute() && !path.starts_with(layout.config()) {
         return Err("the path must be absolute, or begin with `IMTA_TABLE:`".to_string());
     }
-    let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())
+    match read_text_file(&path) {
+        Ok(Some((_, text))) => Ok(text),
+        Ok(None) => Err("there is no such file".to_string()),
+        Err(error) => Err(error.why),
+    }
 }
 
 /// Loads the configuration of a site folder: the compiled one where there is one, else the texts.
@@ -201,7 +271,10 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
 
 /// Loads the texts of a site folder, whether or not there is a compiled configuration.
 pub fn read_text(layout: &Layout) -> Result<Configuration, LoadError> {
-    with_metermaid(load(&texts(layout), &|name: &str| include(layout, name))?, layout)
+    with_metermaid(
+        load(&texts(layout)?, &|name: &str| include(layout, name))?,
+        layout,
+    )
 }
 
 /// Loads given texts.
@@ -248,4 +321,61 @@ fn error_option(text: &str) -> &str {
     text.split(|c: char| !c.is_ascii_uppercase() && c != '_')
         .find(|w| w.starts_with("LOG_"))
         .unwrap_or("LOG_FORMAT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A site folder of its own with what a configuration needs.
+    fn layout(name: &str, files: &[(&str, &[u8])]) -> Layout {
+        let root = std::env::temp_dir().join(format!("sluice-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let layout = Layout::new(root);
+        std::fs::create_dir_all(layout.config()).unwrap();
+        let imta: &[u8] = b"\nl\nmail.example.com\n\ntcp_local smtp\ntcp_local-daemon\n";
+        for (name, text) in [("imta.cnf", imta)].iter().chain(files) {
+            std::fs::write(layout.config().join(name), text).unwrap();
+        }
+        layout
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+        let layout = layout(
+            "unread",
+            &[("aliases", b"! gr\xfc\xdfe\n"), ("msg.conf", b"a=\xff")],
+        );
+        // a folder is the one thing that root cannot read either
+        std::fs::create_dir(layout.config().join("mappings")).unwrap();
+        let error = read(&layout).unwrap_err();
+        let messages: Vec<_> = error
+            .diagnostics
+            .iter()
+            .map(|d| (d.code, d.message.clone()))
+            .collect();
+        assert_eq!(messages.len(), 3, "{messages:?}");
+        assert!(messages.iter().all(|(code, _)| *code == "C022"));
+        assert!(
+            messages[0].1.contains("mappings cannot be read: "),
+            "{messages:?}"
+        );
+        assert!(
+            messages[1]
+                .1
+                .contains("aliases cannot be read: it is not UTF-8 text")
+        );
+        let drawn = error.diagnostics[1].render(&error.sources, false);
+        assert!(drawn.contains("aliases:1:5"), "{drawn}");
+        assert!(conf(&layout).is_err());
+        // nor does a compiled configuration hide it
+        std::fs::remove_dir(layout.config().join("mappings")).unwrap();
+        std::fs::remove_file(layout.config().join("aliases")).unwrap();
+        std::fs::remove_file(layout.config().join("msg.conf")).unwrap();
+        image::build(&layout).unwrap().unwrap();
+        std::fs::create_dir(layout.config().join("mappings")).unwrap();
+        let stale = read(&layout).unwrap().stale;
+        assert!(stale.len() == 1 && stale[0].ends_with("mappings"), "{stale:?}");
+        std::fs::remove_dir_all(&layout.root).unwrap();
+    }
 }

@@ -61,6 +61,9 @@ pub enum CreateError {
     /// A name that is none.
     #[error("{0:?} is not a host or domain name; use letters, digits, hyphens and dots")]
     Name(String),
+    /// A text of the configuration that is there and cannot be read.
+    #[error("{0}")]
+    Config(String),
 }
 
 /// Whether a folder holds a site.
@@ -145,7 +148,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 pub fn add_user(layout: &Layout, uid: &str, password: Option<String>) -> Result<NewUser, CreateError> {
     let password = password.unwrap_or_else(self::password);
     let secret = password.clone();
-    let host = crate::configuration::texts(layout).host;
+    let texts = crate::configuration::texts(layout).map_err(|error| {
+        let messages: Vec<String> = error.diagnostics.into_iter().map(|d| d.message).collect();
+        CreateError::Config(messages.join("; "))
+    })?;
+    let host = texts.host;
     directory::edit(&layout.users(), |directory| {
         directory.add_user(uid, &secret)?;
         if let Some(host) = host.as_deref().filter(|h| Some(*h) != directory.default_domain())

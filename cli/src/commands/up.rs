@@ -133,7 +133,11 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
 
 /// Serves the site's MeterMaid tables alone, until it is told to stop.
 pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let settings = Settings::parse(&conf(&layout(console))).map_err(|e| Failure::Config(e.to_string()))?;
+    let conf = match conf(&layout(console)) {
+        Ok(conf) => conf,
+        Err(error) => return Err(report(&error, console)?),
+    };
+    let settings = Settings::parse(&conf).map_err(|e| Failure::Config(e.to_string()))?;
     for warning in &settings.warnings {
         console.note(warning);
     }

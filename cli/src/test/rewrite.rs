@@ -282,7 +282,10 @@ fn load(parsed: &Parsed, console: &mut Console<'_>) -> Result<Configuration, Fai
     if !named && *parsed.get("image_file") != Given::Negated {
         return commands::load(&layout, false, console);
     }
-    let mut texts = mta::configuration::texts(&layout);
+    let mut texts = match mta::configuration::texts(&layout) {
+        Ok(texts) => texts,
+        Err(error) => return Err(commands::report(&error, console)?),
+    };
     let config = layout.config();
     let read = |name: &str| match read_text(&table_path(name, &config)) {
         Ok(text) => Ok(Some((name.to_string(), text))),

@@ -46,7 +46,10 @@ impl Image {
     /// Texts that are not any more as they were when the image was built. Contents are compared, not times:
     /// an editor and `cnbuild` may work within one second, and a copied folder has new times.
     pub fn stale(&self, layout: &Layout) -> Vec<String> {
-        let now = texts(layout);
+        let now = match texts(layout) {
+            Ok(now) => now,
+            Err(error) => return error.sources.files().iter().map(|f| f.name.to_string()).collect(),
+        };
         let of = |texts: &Texts| {
             [
                 ("imta.cnf", texts.imta.clone()),
@@ -109,7 +112,10 @@ pub fn load_file(path: &Path) -> Result<Option<Image>, ImageError> {
 
 /// Checks the texts of a site and writes its image; an image that is there stays if they are in error.
 pub fn build(layout: &Layout) -> Result<Result<Configuration, LoadError>, ImageError> {
-    let texts = texts(layout);
+    let texts = match texts(layout) {
+        Ok(texts) => texts,
+        Err(error) => return Ok(Err(error)),
+    };
     let includes = std::cell::RefCell::new(BTreeMap::new());
     let reader = |name: &str| {
         let text = include(layout, name)?;
