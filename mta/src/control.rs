@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::explain;
-use crate::queue::outcome;
+use crate::queue::operator;
 use crate::server::{ReloadError, Server};
 
 /// Longest request, in octets.
@@ -354,15 +354,9 @@ async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
                 }
                 done
             }
-            What::Hold => {
-                let change = Change {
-                    held: Some(true),
-                    ..Change::default()
-                };
-                server.spool.update(entry.id, change).await
-            }
-            What::Delete => outcome::delete(server, &entry).await,
-            What::Return => outcome::give_back(server, &entry).await,
+            What::Hold => operator::hold(server, &entry).await,
+            What::Delete => operator::delete(server, &entry).await,
+            What::Return => operator::give_back(server, &entry).await,
         };
         match result {
             Ok(()) => {
@@ -376,6 +370,9 @@ async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
             }
             Err(error) => {
                 ok = false;
+                if what != What::Release {
+                    server.scheduler.add(&entry, crate::server::now());
+                }
                 text.push_str(&format!("%QM-E-FAILED, {name}: {error}\n"));
             }
         }

@@ -25,7 +25,7 @@ use policy::site::Site;
 
 use crate::callout::duplicate_key;
 use crate::evaluate::Evaluator;
-use crate::queue::{PROCESS, STORE};
+use crate::queue::{PROCESS, mailbox};
 use crate::transaction::{Accepted, Transaction};
 use crate::vacation::Reply;
 
@@ -294,10 +294,8 @@ fn levels(
     levels.extend(
         named(destination.and_then(|c| c.settings.destination_filter.as_ref())).map(|s| (Level::System, s)),
     );
-    if accepted.channel == STORE {
-        let local = accepted.recipient.address.split('@').next().unwrap_or("");
-        let uid = local.split('+').next().unwrap_or(local);
-        levels.extend(users.of(uid).map(|s| (Level::User, s)));
+    if let Some(uid) = mailbox(site, &accepted.channel, &accepted.recipient.address) {
+        levels.extend(users.of(&uid).map(|s| (Level::User, s)));
     }
     levels
 }

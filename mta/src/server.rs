@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy::Facts;
-use policy::site::LoadError;
+use policy::site::{LoadError, Site};
 use store::disk::RealDisk;
 use store::envelope::{Envelope, Time};
 use store::memory::Memory;
@@ -28,7 +28,7 @@ use crate::journal::Journal;
 use crate::metermaid::settings::{ClientSettings, Remote, Settings};
 use crate::queue::Scheduler;
 use crate::sasl::AuthFailures;
-use crate::transaction::Decider;
+use crate::transaction::{Collected, Decider, Enqueue, OwnMessage, Transaction, enqueue};
 
 /// Password verifications at once: each takes a core for some 20 milliseconds.
 const VERIFICATIONS: usize = 2;
@@ -297,6 +297,27 @@ impl Server {
         transaction.envelope.from = envelope.from.clone();
         decider.transaction = Some(transaction);
         decider
+    }
+
+    /// Queues a message of the server's own and tells log and scheduler of it; `by` is the channel at work. On
+    /// stable storage when it returns.
+    pub async fn submit(
+        &self,
+        site: &Site,
+        mut transaction: Transaction,
+        message: OwnMessage,
+        by: &str,
+    ) -> Result<(), SpoolError> {
+        let eight_bit = message.eight_bit;
+        let collected = Collected::from_own(&*self.spool, message).await?;
+        let to = Enqueue {
+            spool: &*self.spool,
+            site,
+            now: now(),
+        };
+        let queued = enqueue(to, &mut transaction, collected, eight_bit).await?;
+        self.queued(&queued.entries, by);
+        Ok(())
     }
 
     /// Tells log and scheduler of entries that are on stable storage.

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 use policy::site::Site;
-use store::envelope::{Notify, Recipient};
 
 use crate::queue::PROCESS;
 use crate::server::{Server, now};
-use crate::transaction::{Accepted, Collected, Enqueue, Transaction, date, enqueue, unique_id};
+use crate::transaction::{Accepted, OwnMessage, Transaction, date, unique_id};
 
 /// A reply that a script asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,42 +68,15 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
     transaction.envelope.arrived = at;
     transaction.envelope.source_channel = PROCESS.to_string();
     transaction.envelope.no_vacation = true;
-    transaction.recipients.push(Accepted {
-        recipient: Recipient {
-            address: reply.to.clone(),
-            original: format!("rfc822;{}", reply.to),
-            intermediate: reply.to.clone(),
-            notify: Notify {
-                given: true,
-                ..Notify::default()
-            },
-            ..Recipient::default()
-        },
-        channel: PROCESS.to_string(),
-        ..Accepted::default()
-    });
-    let eight_bit = !message.is_ascii();
-    let collected = Collected::from_bytes(
-        &*server.spool,
-        message,
+    transaction.take(Accepted::by_process(&reply.to));
+    let message = OwnMessage {
+        eight_bit: !message.is_ascii(),
+        content: message.into(),
         header_len,
-        format!("<{id}@{}>", site.host()),
-    )
-    .await;
-    let queued = match collected {
-        Ok(collected) => {
-            let to = Enqueue {
-                spool: &*server.spool,
-                site,
-                now: at,
-            };
-            enqueue(to, &mut transaction, collected, eight_bit).await
-        }
-        Err(error) => Err(error),
+        message_id: format!("<{id}@{}>", site.host()),
     };
-    match queued {
-        Ok(queued) => server.queued(&queued.entries, PROCESS),
-        Err(error) => crate::complain!("a vacation reply could not be queued: {error}"),
+    if let Err(error) = server.submit(site, transaction, message, PROCESS).await {
+        crate::complain!("a vacation reply could not be queued: {error}");
     }
 }
 

@@ -75,7 +75,7 @@ pub struct Entry {
     /// Size of the message in bytes, header and body.
     pub size: u64,
     /// Length of the header block in the stored message, the blank line included.
-    pub header_len: u32,
+    pub stored_header_len: u32,
     /// Header block that replaces the stored one for this entry.
     pub overlay: Option<Bytes>,
     /// Attempts made.
@@ -121,6 +121,14 @@ impl Entry {
             digit(left % 36),
             self.id.0
         )
+    }
+
+    /// Length of the header block of the entry's content: of the overlay, where there is one.
+    pub fn header_len(&self) -> usize {
+        match &self.overlay {
+            Some(overlay) => overlay.len(),
+            None => self.stored_header_len as usize,
+        }
     }
 
     /// Recipients not yet delivered or failed.
@@ -222,8 +230,6 @@ pub struct Change {
     pub warnings: Option<u8>,
     /// New LOG_ACTION tag.
     pub log_tag: Option<String>,
-    /// New destination channel and host, where a reload removed the old one.
-    pub channel: Option<(String, String)>,
 }
 
 /// The queue's storage. The embedded segment log is the default engine.

@@ -381,10 +381,9 @@ impl Session<'_> {
             source_channel: decider.facts.channel.clone(),
             ..Envelope::default()
         };
-        decider.transaction = Some(Transaction {
-            envelope,
-            ..Transaction::default()
-        });
+        let mut transaction = Transaction::default();
+        transaction.envelope = envelope;
+        decider.transaction = Some(transaction);
         decider.lenient = true;
         decider.users_unknown = self.users_unknown;
         decider

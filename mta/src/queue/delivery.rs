@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use policy::Facts;
-use store::envelope::Failure;
-use store::spool::{Change, Entry, SpoolError};
+use store::spool::{Change, Entry, EntryId, SpoolError};
 
 use super::outcome::{self, Verdict};
+use super::readdress::readdress;
 use super::scheduler::{HostQueue, MAX_JOBS};
-use super::{Program, program, smtp, store_channel};
+use super::{Program, operator, program, smtp, store_channel};
 use crate::access::{DequeueAccess, Point, PolicyPoint, ReplyFacts};
 use crate::configuration::Configuration;
 use crate::evaluate::Evaluator;
@@ -42,16 +42,48 @@ pub async fn run(server: Arc<Server>) {
 
 /// One job.
 async fn job(server: Arc<Server>, queue: HostQueue) {
+    let job = Job {
+        server: &server,
+        queue,
+    };
     let mut sender = smtp::Sender::default();
-    while let Some(id) = server.scheduler.take(&queue) {
-        let Some(entry) = server.spool.entry(id) else {
-            server.scheduler.done(id, None, now());
-            continue;
+    while let Some(id) = server.scheduler.take(&job.queue) {
+        let mut hand = Hand {
+            job: &job,
+            id,
+            again: Some((job.queue.clone(), now().saturating_add(PUT_OFF))),
         };
-        let again = attempt(&server, &entry, &mut sender).await;
-        server.scheduler.done(id, again, now());
+        hand.again = match server.spool.entry(id) {
+            Some(entry) => attempt(&server, &entry, &mut sender).await,
+            None => None,
+        };
     }
     sender.close().await;
+}
+
+/// A job that runs. However it ends, the scheduler gets to know, so that another can start.
+struct Job<'a> {
+    server: &'a Server,
+    queue: HostQueue,
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        self.server.scheduler.end_job(&self.queue);
+    }
+}
+
+/// An entry in hand, and when it comes back: after a while, if the attempt does not end as it should.
+struct Hand<'a> {
+    job: &'a Job<'a>,
+    id: EntryId,
+    again: Option<(HostQueue, i64)>,
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.job.server.scheduler.done(self.id, self.again.take(), now());
+    }
 }
 
 /// One attempt; says when and where the entry comes back, if it does.
@@ -70,36 +102,28 @@ async fn attempt(
         Err(SpoolError::NoEntry(_)) => return None,
         Err(error) => {
             crate::complain!("queue entry {}: {error}; it is held", entry.file_name());
-            outcome::hold(server, entry).await;
-            return None;
+            return held(server, entry).await;
         }
     };
     let pending: Vec<usize> = outcome::pending(entry);
     let verdicts = match program(site, &entry.channel) {
         Some(Program::Smtp) => sender.deliver(server, site, entry, &content, &pending).await,
-        Some(Program::Store) => store_channel::deliver(server, entry, &content, &pending).await,
-        Some(Program::Bitbucket) => pending.iter().map(|_| Verdict::delivered("")).collect(),
-        Some(Program::Process) => return outcome::readdress(server, entry, content).await,
-        Some(Program::Hold) => {
-            outcome::hold(server, entry).await;
-            return None;
+        Some(Program::Store) => store_channel::deliver(server, site, entry, &content, &pending).await,
+        Some(Program::Bitbucket) => vec![Verdict::delivered(None); pending.len()],
+        // what `hold` has was released; a channel without a program is gone since a reload: the rules say where
+        // the recipients go now
+        Some(Program::Process | Program::Hold) | None => {
+            return readdress(server, &configuration, entry, content).await;
         }
-        // the channel is gone since a reload: the rules say where its recipients go now
-        None => match outcome::reroute(server, entry).await {
-            Some(queue) => return Some((queue, 0)),
-            None => pending
-                .iter()
-                .map(|_| {
-                    Verdict::Failed(Failure {
-                        status: "5.4.4".into(),
-                        diagnostic: format!("channel {} does not exist any more", entry.channel),
-                        ..Failure::default()
-                    })
-                })
-                .collect(),
-        },
     };
     outcome::settle(server, &configuration, entry, &content, &pending, verdicts).await
+}
+
+/// Holds an entry; where that cannot be written down, it comes back to be held later.
+async fn held(server: &Server, entry: &Entry) -> Option<(HostQueue, i64)> {
+    let error = operator::hold(server, entry).await.err()?;
+    crate::complain!("queue entry {}: {error}", entry.file_name());
+    Some((HostQueue::from(entry), now().saturating_add(PUT_OFF)))
 }
 
 /// DEQUEUE_ACCESS: whether this attempt is put off, without counting as one; says until when.
@@ -154,11 +178,5 @@ async fn postponed(
     if let Err(error) = server.spool.update(entry.id, change).await {
         crate::complain!("queue entry {file}: {error}");
     }
-    Some((
-        HostQueue {
-            channel: entry.channel.clone(),
-            host: entry.host.clone(),
-        },
-        at,
-    ))
+    Some((HostQueue::from(&**entry), at))
 }

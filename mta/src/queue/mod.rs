@@ -1,12 +1,17 @@
 //! The queue runner: which entry is tried when, by which channel program, and what follows.
 //!
 //! Time is owned by the [`Scheduler`]; a channel program ([`delivery`]) gets an entry and gives a result a
-//! recipient; [`outcome`] turns results into changes of the entry, log entries and notifications.
+//! recipient; [`outcome`] turns results into changes of the entry, log entries and notifications ([`notify`]).
+//! What an operator does to an entry is in [`operator`].
 //!
 //! Source: queue specification 3 to 5, 7, 9.
 
 pub mod delivery;
+pub mod notify;
+pub mod operator;
 pub mod outcome;
+mod readdress;
+mod schedule;
 pub mod scheduler;
 mod smtp;
 mod store_channel;
@@ -26,6 +31,9 @@ pub const BITBUCKET: &str = "bitbucket";
 /// The channel that notifications are queued to.
 pub const PROCESS: &str = "process";
 
+/// The channel that addresses anew what other channels could not, under the name of the original source channel.
+pub const REPROCESS: &str = "reprocess";
+
 /// What a channel does with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -37,7 +45,7 @@ pub enum Program {
     Bitbucket,
     /// Addresses it anew.
     Process,
-    /// Keeps it until it is released.
+    /// Keeps it until an operator releases it, then addresses it anew.
     Hold,
 }
 
@@ -51,7 +59,7 @@ pub fn program(site: &Site, channel: &str) -> Option<Program> {
     match base {
         STORE => Some(Program::Store),
         BITBUCKET => Some(Program::Bitbucket),
-        PROCESS | "reprocess" => Some(Program::Process),
+        PROCESS | REPROCESS => Some(Program::Process),
         "hold" => Some(Program::Hold),
         _ => None,
     }
@@ -60,6 +68,17 @@ pub fn program(site: &Site, channel: &str) -> Option<Program> {
 /// Whether something delivers for a channel.
 pub fn can_deliver(site: &Site, channel: &str) -> bool {
     program(site, channel).is_some()
+}
+
+/// The user whose mailbox an address of a channel is, a subaddress left out, in lower case; `None` where the
+/// channel does not deliver to the message store.
+pub fn mailbox(site: &Site, channel: &str, address: &str) -> Option<String> {
+    if program(site, channel) != Some(Program::Store) {
+        return None;
+    }
+    let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
+    let uid = local.split_once('+').map_or(local, |(uid, _)| uid);
+    Some(uid.to_ascii_lowercase())
 }
 
 /// Whether each recipient gets a queue entry of its own.
@@ -74,7 +93,7 @@ pub fn host_of(site: &Site, channel: &str, address: &str, routing: &str) -> Stri
     let Some(channel) = site.channel(channel) else {
         return String::new();
     };
-    if !channel.settings.smtp {
+    if program(site, &channel.name) != Some(Program::Smtp) {
         return String::new();
     }
     if let Some(daemon) = channel

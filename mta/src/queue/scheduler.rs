@@ -30,6 +30,15 @@ pub struct HostQueue {
     pub host: String,
 }
 
+impl From<&Entry> for HostQueue {
+    fn from(entry: &Entry) -> Self {
+        HostQueue {
+            channel: entry.channel.clone(),
+            host: entry.host.clone(),
+        }
+    }
+}
+
 /// The entries that are ready or wait.
 #[derive(Debug, Default)]
 pub struct Scheduler {
@@ -42,8 +51,8 @@ pub struct Scheduler {
 struct State {
     ready: BTreeMap<HostQueue, VecDeque<EntryId>>,
     delayed: BinaryHeap<Reverse<(Time, EntryId)>>,
-    /// Where a delayed entry will be ready.
-    places: HashMap<EntryId, HostQueue>,
+    /// Where a delayed entry will be ready, and when.
+    places: HashMap<EntryId, (HostQueue, Time)>,
     /// Jobs that run, by host queue.
     jobs: HashMap<HostQueue, usize>,
     /// Jobs that run, by channel.
@@ -81,34 +90,13 @@ impl Scheduler {
         if entry.held {
             return;
         }
-        self.put(
-            entry.id,
-            HostQueue {
-                channel: entry.channel.clone(),
-                host: entry.host.clone(),
-            },
-            entry.next_attempt,
-            now,
-        );
-    }
-
-    /// Takes entries in that are ready at once.
-    pub fn add_ready(&self, id: EntryId, channel: &str, host: &str) {
-        self.put(
-            id,
-            HostQueue {
-                channel: channel.to_string(),
-                host: host.to_string(),
-            },
-            0,
-            0,
-        );
+        self.put(entry.id, HostQueue::from(entry), entry.next_attempt, now);
     }
 
     fn put(&self, id: EntryId, queue: HostQueue, at: Time, now: Time) {
         let mut state = self.state();
         if at > now {
-            state.places.insert(id, queue);
+            state.places.insert(id, (queue, at));
             state.delayed.push(Reverse((at, id)));
         } else {
             state.ready.entry(queue).or_default().push_back(id);
@@ -122,11 +110,7 @@ impl Scheduler {
         let mut state = self.state();
         state.places.remove(&entry.id);
         if !state.active.contains(&entry.id) {
-            let queue = HostQueue {
-                channel: entry.channel.clone(),
-                host: entry.host.clone(),
-            };
-            let ready = state.ready.entry(queue).or_default();
+            let ready = state.ready.entry(HostQueue::from(entry)).or_default();
             ready.retain(|id| *id != entry.id);
             ready.push_front(entry.id);
         }
@@ -141,11 +125,7 @@ impl Scheduler {
             return false;
         }
         state.places.remove(&entry.id);
-        let queue = HostQueue {
-            channel: entry.channel.clone(),
-            host: entry.host.clone(),
-        };
-        if let Some(ready) = state.ready.get_mut(&queue) {
+        if let Some(ready) = state.ready.get_mut(&HostQueue::from(entry)) {
             ready.retain(|id| *id != entry.id);
         }
         true
@@ -167,11 +147,6 @@ impl Scheduler {
     pub fn close(&self) {
         self.state().closed = true;
         self.wake.notify_one();
-    }
-
-    /// Whether the scheduler was closed.
-    pub fn is_closed(&self) -> bool {
-        self.state().closed
     }
 
     /// Jobs that run now.
@@ -209,33 +184,21 @@ impl Scheduler {
         }
     }
 
-    /// The next entry for a job of a host queue; `None`: the job ends, and is counted out.
+    /// The next entry for a job of a host queue; `None`: the job is to end.
     pub fn take(&self, queue: &HostQueue) -> Option<EntryId> {
         let mut state = self.state();
-        let stopped = state.closed || state.stopped.contains(&queue.channel);
-        let next = if stopped {
-            None
-        } else {
-            state.ready.get_mut(queue).and_then(VecDeque::pop_front)
-        };
-        match next {
-            Some(id) => {
-                state.active.insert(id);
-                Some(id)
-            }
-            None => {
-                if state.ready.get(queue).is_some_and(VecDeque::is_empty) {
-                    state.ready.remove(queue);
-                }
-                state.end_job(queue);
-                drop(state);
-                self.wake.notify_one();
-                None
-            }
+        if state.closed || state.stopped.contains(&queue.channel) {
+            return None;
         }
+        let id = state.ready.get_mut(queue)?.pop_front();
+        match id {
+            Some(id) => _ = state.active.insert(id),
+            None => _ = state.ready.remove(queue),
+        }
+        id
     }
 
-    /// A job of a host queue ends although entries may wait.
+    /// A job of a host queue has ended.
     pub fn end_job(&self, queue: &HostQueue) {
         self.state().end_job(queue);
         self.wake.notify_one();
@@ -259,7 +222,7 @@ impl Scheduler {
         for (queue, jobs) in &state.jobs {
             counts.entry(queue.clone()).or_default().active += jobs;
         }
-        for queue in state.places.values() {
+        for (queue, _) in state.places.values() {
             counts.entry(queue.clone()).or_default().delayed += 1;
         }
         counts
@@ -274,8 +237,10 @@ impl State {
                 break;
             }
             self.delayed.pop();
-            // an entry that was released or removed meanwhile has no place any more
-            if let Some(queue) = self.places.remove(&id) {
+            // an entry that was released or removed meanwhile has no place any more, or waits for another time
+            if self.places.get(&id).is_some_and(|(_, time)| *time == at)
+                && let Some((queue, _)) = self.places.remove(&id)
+            {
                 self.ready.entry(queue).or_default().push_back(id);
             }
         }
@@ -326,7 +291,11 @@ mod tests {
         for (host, count) in hosts {
             for _ in 0..*count {
                 id += 1;
-                scheduler.add_ready(EntryId(id), "tcp_local", host);
+                let queue = HostQueue {
+                    channel: "tcp_local".into(),
+                    host: (*host).into(),
+                };
+                scheduler.put(EntryId(id), queue, 0, 0);
             }
         }
         scheduler
@@ -354,6 +323,7 @@ mod tests {
         let id = scheduler.take(&queue).unwrap();
         scheduler.done(id, None, 0);
         assert_eq!(scheduler.take(&queue), None, "the job ends with its queue");
+        scheduler.end_job(&queue);
         assert_eq!(scheduler.next_job(|_| 3, || 0).await.unwrap().host, "a.example");
     }
 
@@ -381,5 +351,24 @@ mod tests {
         assert_eq!(scheduler.take(&queue), Some(EntryId(7)));
         scheduler.close();
         assert!(scheduler.next_job(|_| 1, || 0).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_was_hurried_waits_for_its_new_time() {
+        let scheduler = scheduler(&[]);
+        let queue = HostQueue {
+            channel: "tcp_local".into(),
+            host: "a.example".into(),
+        };
+        scheduler.put(EntryId(7), queue.clone(), 100, 0);
+        scheduler.state().places.remove(&EntryId(7));
+        scheduler.put(EntryId(7), queue.clone(), 0, 0);
+        assert_eq!(scheduler.take(&queue), Some(EntryId(7)));
+        scheduler.done(EntryId(7), Some((queue.clone(), 500)), 50);
+        let mut state = scheduler.state();
+        state.ripen(100);
+        assert_eq!(state.ready.get(&queue).map(VecDeque::len), Some(0));
+        state.ripen(500);
+        assert_eq!(state.ready.get(&queue).map(VecDeque::len), Some(1));
     }
 }

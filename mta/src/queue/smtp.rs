@@ -6,11 +6,12 @@ use std::time::Duration;
 use policy::address::Address;
 use policy::channel::{Channel, MxUse as Mx, Need};
 use policy::site::Site;
-use store::envelope::{Failure, Recipient};
+use store::envelope::Recipient;
 use store::spool::Entry;
 
 use super::outcome::Verdict;
 use crate::dns::route::{MxUse, Rules};
+use crate::dsn::Kind;
 use crate::journal::Connection as Said;
 use crate::log::record::{Action, Direction};
 use crate::server::Server;
@@ -71,7 +72,7 @@ impl Sender {
                     RecipientOutcome::Delivered { reply } => Verdict::Delivered {
                         diagnostic: connection.log_diagnostic(reply, false, false),
                         remote: host.clone(),
-                        relayed: !outcome.dsn_passed_on,
+                        report: (!outcome.dsn_passed_on).then_some(Kind::Relayed),
                         esmtp: true,
                     },
                     RecipientOutcome::Failed(failure) => Verdict::Failed(failure.clone()),
@@ -208,12 +209,5 @@ trait LocalName {
 impl LocalName for policy::channel::Settings {
     fn local_name(&self, site: &Site) -> String {
         site.host().to_string()
-    }
-}
-
-/// A recipient's outcome made of a failure.
-impl From<Failure> for Verdict {
-    fn from(failure: Failure) -> Self {
-        Verdict::Deferred(failure)
     }
 }

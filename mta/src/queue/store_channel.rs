@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use store::envelope::Failure;
+use policy::site::Site;
 use store::maildir::{Maildir, MaildirError};
 use store::spool::Entry;
 
 use super::outcome::Verdict;
 use crate::directory::user::check_uid;
+use crate::dsn::Kind;
 use crate::server::Server;
 
 /// Delivers to each pending recipient.
 pub async fn deliver(
     server: &Arc<Server>,
+    site: &Site,
     entry: &Arc<Entry>,
     content: &[u8],
     pending: &[usize],
@@ -22,8 +24,7 @@ pub async fn deliver(
         let Some(recipient) = entry.recipients.get(n) else {
             continue;
         };
-        let local = recipient.address.split('@').next().unwrap_or("");
-        let uid = local.split('+').next().unwrap_or(local).to_string();
+        let uid = super::mailbox(site, &entry.channel, &recipient.address).unwrap_or_default();
         if check_uid(&uid).is_err() {
             verdicts.push(Verdict::failed(
                 "5.1.1",
@@ -42,7 +43,7 @@ pub async fn deliver(
         })
         .await;
         verdicts.push(match done {
-            Ok(Ok(_)) => Verdict::delivered(""),
+            Ok(Ok(_)) => Verdict::delivered(Some(Kind::Delivered)),
             Ok(Err(MaildirError::Full(_))) => {
                 Verdict::deferred("4.3.1", "the message store's disk is full".into())
             }
@@ -57,25 +58,4 @@ pub async fn deliver(
 /// Whether a later attempt can do no better.
 fn is_refusal(error: &MaildirError) -> bool {
     matches!(error, MaildirError::Folder { .. })
-}
-
-/// A failure made here.
-impl Verdict {
-    /// Failed for good.
-    pub fn failed(status: &str, diagnostic: String) -> Self {
-        Verdict::Failed(Failure {
-            status: status.into(),
-            diagnostic,
-            ..Failure::default()
-        })
-    }
-
-    /// To be tried again.
-    pub fn deferred(status: &str, diagnostic: String) -> Self {
-        Verdict::Deferred(Failure {
-            status: status.into(),
-            diagnostic,
-            ..Failure::default()
-        })
-    }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Zoned;
 use policy::Facts;
 use policy::channel::Need;
 use policy::site::Site;
-use store::envelope::Recipient;
+use store::envelope::{Failure, Recipient};
 use store::spool::{EntryId, SpoolError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ use crate::explain::{RECORDS, Recorded};
 use crate::filter::{self, Filtered};
 use crate::journal::{Connection as Said, Said as MessageSaid};
 use crate::log::record::{Action, Direction};
-use crate::queue::outcome;
+use crate::queue::notify::refuse;
 use crate::sasl::{self, Exchange, Step};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
@@ -558,12 +559,18 @@ impl Session {
                 format!("a destination takes no message over {} kilobytes", limit / 1024),
             );
         }
-        let (copy, header_len) = (collected.copy.clone(), collected.header_len());
+        let copy = collected.copy.clone();
         let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
             Ok(filtered) => filtered,
             Err(reply) => return reply,
         };
         let site = Arc::clone(self.decider.site());
+        if let Err(error) = self
+            .tell_of_refused(&transaction, &filtered, collected.returnable())
+            .await
+        {
+            return self.not_queued(error);
+        }
         let to = Enqueue {
             spool: &*self.server.spool,
             site: &site,
@@ -578,9 +585,7 @@ impl Session {
             .queued(&queued.entries, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
-        if let Some(raw) = copy {
-            self.after_filter(filtered, &transaction, raw, header_len).await;
-        }
+        self.after_filter(filtered).await;
         Reply::message_ok(&self.transaction_id, self.decider.site().host())
     }
 
@@ -627,7 +632,7 @@ impl Session {
             .await;
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
-                let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
+                let reply = refused_by_script(reason);
                 for (accepted, _) in &filtered.refused {
                     let from = transaction.envelope.from.clone();
                     self.log_rejection(&from, &accepted.recipient, &reply);
@@ -638,26 +643,37 @@ impl Session {
         }
     }
 
-    /// What scripts want done once the message is on stable storage.
-    async fn after_filter(
+    /// Sends mail about recipients that are refused while others get the message. Before the 250: the sender
+    /// takes that as the end of its worries.
+    async fn tell_of_refused(
         &mut self,
-        filtered: Filtered,
         transaction: &Transaction,
-        raw: Arc<[u8]>,
-        header_len: u32,
-    ) {
-        let site = Arc::clone(self.decider.site());
-        if !filtered.refused.is_empty() {
-            // others keep the message: the refusal goes by mail
-            outcome::refuse(
-                &self.server,
-                &site,
-                transaction,
-                (&raw, header_len),
-                filtered.refused,
-            )
-            .await;
+        filtered: &Filtered,
+        returned: (Bytes, u32),
+    ) -> Result<(), SpoolError> {
+        let by_script = filtered
+            .refused
+            .iter()
+            .map(|(accepted, reason)| (accepted.recipient.clone(), refused_by_script(reason)));
+        let refused: Vec<(Recipient, Reply)> = transaction.refused.iter().cloned().chain(by_script).collect();
+        if refused.is_empty() {
+            return Ok(());
         }
+        let site = Arc::clone(self.decider.site());
+        let told = refused
+            .iter()
+            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
+            .collect();
+        refuse(&self.server, &site, transaction, returned, told).await?;
+        for (recipient, reply) in &refused {
+            self.log_rejection(&transaction.envelope.from, recipient, reply);
+        }
+        Ok(())
+    }
+
+    /// What scripts want done once the message is on stable storage.
+    async fn after_filter(&mut self, filtered: Filtered) {
+        let site = Arc::clone(self.decider.site());
         for reply in filtered.replies {
             vacation::send(&self.server, &site, reply).await;
         }
@@ -923,4 +939,8 @@ impl Session {
             .journal
             .connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
     }
+}
+
+fn refused_by_script(reason: &str) -> Reply {
+    Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "))
 }

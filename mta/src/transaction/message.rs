@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use jiff::Zoned;
 use policy::site::Site;
+use store::envelope::Recipient;
 use store::spool::{BodyWriter, Content, EntryId, INLINE_LIMIT, NewEntry, NewMessage, Spool, SpoolError};
 
+use super::Transaction;
 use super::header::{HeaderFacts, Processed, process, with_additions};
-use super::{Accepted, Transaction};
+use crate::queue::Program;
 
 /// Largest header, in octets; a message with a larger one is refused.
 const HEADER_LIMIT: usize = 1 << 20;
@@ -44,7 +46,7 @@ pub struct Collector {
 /// A message that arrived whole.
 pub struct Collected {
     content: Content,
-    header: Vec<u8>,
+    header: Bytes,
     size: u64,
     message_id: String,
     received: usize,
@@ -180,7 +182,7 @@ impl Collector {
         Ok(Ok(Collected {
             content,
             size,
-            header: processed.header,
+            header: processed.header.into(),
             message_id: processed.message_id,
             received: processed.received,
             received_here: processed.received_here,
@@ -189,7 +191,19 @@ impl Collector {
     }
 }
 
-/// A message made by the server itself.
+/// A message made by the server itself: header, blank line, body; lines end in CRLF.
+#[derive(Debug)]
+pub struct OwnMessage {
+    /// All of it.
+    pub content: Bytes,
+    /// Length of its header, the blank line included.
+    pub header_len: usize,
+    /// Its Message-ID, with angle brackets.
+    pub message_id: String,
+    /// It holds octets above 127.
+    pub eight_bit: bool,
+}
+
 impl Collected {
     /// Its size in octets.
     pub fn size(&self) -> u64 {
@@ -201,27 +215,35 @@ impl Collected {
         self.header.len() as u32
     }
 
-    /// Takes a complete message: header, blank line, body.
-    pub async fn from_bytes(
-        spool: &dyn Spool,
-        content: Vec<u8>,
-        header_len: usize,
-        message_id: String,
-    ) -> Result<Self, SpoolError> {
-        let header = content.get(..header_len).unwrap_or(&content).to_vec();
+    /// What a notification about it can return, and the length of its header: all of it, or of a large one the
+    /// header alone.
+    pub fn returnable(&self) -> (Bytes, u32) {
+        let bytes = match &self.content {
+            Content::Inline(bytes) => bytes.clone(),
+            Content::Stored(_) => self.header.clone(),
+        };
+        (bytes, self.header_len())
+    }
+
+    /// Takes a message of the server's own.
+    pub async fn from_own(spool: &dyn Spool, message: OwnMessage) -> Result<Self, SpoolError> {
+        let OwnMessage {
+            content, header_len, ..
+        } = message;
+        let header = content.slice(..header_len.min(content.len()));
         let size = content.len() as u64;
         let content = if content.len() > INLINE_LIMIT {
             let mut file = spool.body_writer()?;
             file.write(&content)?;
             Content::Stored(file.finish().await?)
         } else {
-            Content::Inline(content.into())
+            Content::Inline(content)
         };
         Ok(Collected {
             content,
             header,
             size,
-            message_id,
+            message_id: message.message_id,
             received: 0,
             received_here: 0,
             copy: None,
@@ -262,61 +284,40 @@ pub async fn enqueue(
         .and_then(|c| c.settings.hold_limit);
     let hold_all =
         transaction.hold || loops || many.is_some_and(|n| transaction.recipients.len() > n as usize);
+    let header_len = message.header_len();
     transaction.envelope.message_id = message.message_id;
     transaction.envelope.eight_bit = eight_bit;
-    type Key = (
-        String,
-        String,
-        bool,
-        Vec<String>,
-        Option<String>,
-        Option<Vec<u8>>,
-        usize,
-    );
-    let mut groups: BTreeMap<Key, Vec<Accepted>> = BTreeMap::new();
+    let mut shares: BTreeMap<Share, Vec<Recipient>> = BTreeMap::new();
     for (n, accepted) in transaction.recipients.drain(..).enumerate() {
         let (channel, host) = match transaction.discard {
             true => (crate::queue::BITBUCKET.to_string(), String::new()),
-            false => (accepted.channel.clone(), accepted.host.clone()),
+            false => (accepted.channel, accepted.host),
         };
         let single = crate::queue::is_single(to.site, &channel);
+        let holds = crate::queue::program(to.site, &channel) == Some(Program::Hold);
         let mut headers = transaction.headers.clone();
-        headers.extend(accepted.headers.iter().cloned());
-        let tag = accepted
-            .subject_tag
-            .clone()
-            .or_else(|| transaction.subject_tag.clone());
-        let key = (
+        headers.extend(accepted.headers);
+        let share = Share {
             channel,
             host,
-            hold_all || accepted.hold,
+            held: hold_all || accepted.hold || holds,
             headers,
-            tag,
-            accepted.header.clone(),
-            if single { n } else { 0 },
-        );
-        groups.entry(key).or_default().push(accepted);
+            subject_tag: accepted.subject_tag.or_else(|| transaction.subject_tag.clone()),
+            edited: accepted.header.map(Bytes::from),
+            single: if single { n } else { 0 },
+        };
+        shares.entry(share).or_default().push(accepted.recipient);
     }
-    let header_len = message.header.len() as u32;
-    let entries = groups
+    let entries = shares
         .into_iter()
-        .map(|((channel, host, held, headers, tag, edited, _), members)| {
-            let changed = !headers.is_empty() || tag.is_some();
-            let base = edited.as_deref().unwrap_or(&message.header);
-            let overlay = match (changed, &edited) {
-                (true, _) => Some(with_additions(base, &headers, tag.as_deref()).into()),
-                (false, Some(edited)) => Some(Bytes::copy_from_slice(edited)),
-                (false, None) => None,
-            };
-            NewEntry {
-                channel,
-                host,
-                recipients: members.into_iter().map(|m| m.recipient).collect(),
-                overlay,
-                next_attempt: to.now,
-                held,
-                log_tag: String::new(),
-            }
+        .map(|(share, recipients)| NewEntry {
+            overlay: share.header(&message.header),
+            channel: share.channel,
+            host: share.host,
+            recipients,
+            next_attempt: to.now,
+            held: share.held,
+            log_tag: String::new(),
         })
         .collect();
     let envelope = transaction.envelope.clone();
@@ -330,6 +331,32 @@ pub async fn enqueue(
         })
         .await?;
     Ok(Queued { entries })
+}
+
+/// What the recipients of one queue entry have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Share {
+    channel: String,
+    host: String,
+    held: bool,
+    /// Header lines that tables add.
+    headers: Vec<String>,
+    subject_tag: Option<String>,
+    /// The header as a filter edited it.
+    edited: Option<Bytes>,
+    /// Makes the share of one recipient its own.
+    single: usize,
+}
+
+impl Share {
+    /// The header of this share, where it is another than that of the message.
+    fn header(&self, of_message: &Bytes) -> Option<Bytes> {
+        if self.headers.is_empty() && self.subject_tag.is_none() {
+            return self.edited.clone();
+        }
+        let base = self.edited.as_ref().unwrap_or(of_message);
+        Some(with_additions(base, &self.headers, self.subject_tag.as_deref()).into())
+    }
 }
 
 /// A unique name for a transaction: time and a counter in base 36.

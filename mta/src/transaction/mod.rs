@@ -4,14 +4,16 @@
 //! SMTP session, mail that the server itself creates, and `sluice explain` use the same code.
 //!
 //! The way of a recipient: rewrite the address; ORIG_SEND_ACCESS, ORIG_MAIL_ACCESS; alias expansion, each
-//! result rewritten again; FORWARD; SEND_ACCESS, MAIL_ACCESS for each. Where some results of one RCPT are refused
-//! and others are not, those that are not are accepted; where all are, the RCPT is refused.
+//! result rewritten again; FORWARD; SEND_ACCESS, MAIL_ACCESS for each. Where all results of one RCPT are refused, or
+//! one for the time being, the RCPT is refused; else the others are accepted, and a notification tells the sender
+//! of those that are not.
 
 mod header;
 mod message;
 mod readdress;
 mod recipient;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use policy::address::Address;
 use policy::channel::{Channel, Need};
 use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
-use store::envelope::{Envelope, Recipient};
+use store::envelope::{Envelope, Notify, Recipient};
 
 use crate::access::{
     Decision, FromAccess, Point, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, TlsAccess,
@@ -30,7 +32,7 @@ use crate::smtp::command::{Mail, Ret};
 use crate::smtp::protocol::Reply;
 
 pub use header::{HeaderFacts, date};
-pub use message::{Collected, Collector, Enqueue, Queued, TooLarge, enqueue, unique_id};
+pub use message::{Collected, Collector, Enqueue, OwnMessage, Queued, TooLarge, enqueue, unique_id};
 
 /// What happened in a session, for `sluice explain`.
 #[derive(Debug, Clone)]
@@ -48,8 +50,12 @@ pub enum Record {
 pub struct Transaction {
     /// What is known of it.
     pub envelope: Envelope,
-    /// Accepted recipients.
+    /// Accepted recipients; [`Transaction::take`] adds one.
     pub recipients: Vec<Accepted>,
+    /// Members of lists that were refused for good while others were accepted: the sender is told by mail.
+    pub refused: Vec<(Recipient, Reply)>,
+    /// Channel and address of each recipient taken.
+    taken: HashSet<(String, String)>,
     /// Header lines that FROM_ACCESS adds.
     pub headers: Vec<String>,
     /// Tag that FROM_ACCESS puts in front of the subject.
@@ -70,6 +76,16 @@ pub struct Transaction {
     pub recipient_cutoff: Option<u32>,
 }
 
+impl Transaction {
+    /// Adds a recipient, unless the message goes to it already.
+    pub fn take(&mut self, accepted: Accepted) {
+        let address = accepted.recipient.address.to_ascii_lowercase();
+        if self.taken.insert((accepted.channel.clone(), address)) {
+            self.recipients.push(accepted);
+        }
+    }
+}
+
 /// An accepted recipient.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted {
@@ -87,6 +103,27 @@ pub struct Accepted {
     pub subject_tag: Option<String>,
     /// Header of this copy, where a filter edited it.
     pub header: Option<Vec<u8>>,
+}
+
+impl Accepted {
+    /// A recipient of mail that this server makes: `process` finds out where it goes. A notification or reply is
+    /// never itself reported on.
+    pub fn by_process(address: &str) -> Self {
+        Accepted {
+            recipient: Recipient {
+                address: address.to_string(),
+                original: format!("rfc822;{address}"),
+                intermediate: address.to_string(),
+                notify: Notify {
+                    given: true,
+                    ..Notify::default()
+                },
+                ..Recipient::default()
+            },
+            channel: crate::queue::PROCESS.to_string(),
+            ..Accepted::default()
+        }
+    }
 }
 
 /// What a connection gets.

@@ -1,5 +1,6 @@
 //! One RCPT TO: rewriting, access, alias expansion, FORWARD.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use policy::address::Address;
@@ -14,11 +15,15 @@ use super::{Accepted, Decider, enhanced, in_group, no_verdict, refusal, split_ta
 use crate::access::{
     Effects, MailAccess, OrigMailAccess, OrigSendAccess, PolicyPoint, RecipientFacts, SendAccess,
 };
+use crate::queue::REPROCESS;
 use crate::smtp::command::Rcpt;
-use crate::smtp::protocol::Reply;
+use crate::smtp::protocol::{Enhanced, Reply};
 
-/// Most addresses that one RCPT may expand to.
+/// Most addresses that the recipients of one message may expand to.
 const EXPANSION_LIMIT: usize = 10_000;
+
+/// A mailbox that takes no mail for now.
+const INACTIVE: Enhanced = (4, 2, 1);
 
 /// An address that is still to be expanded.
 struct Pending {
@@ -87,13 +92,7 @@ impl Decider {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.valid += 1;
                     for one in accepted {
-                        let same = |a: &Accepted| {
-                            a.channel == one.channel
-                                && a.recipient.address.eq_ignore_ascii_case(&one.recipient.address)
-                        };
-                        if !transaction.recipients.iter().any(same) {
-                            transaction.recipients.push(one);
-                        }
+                        transaction.take(one);
                     }
                 }
                 Reply::recipient_ok(&submitted)
@@ -103,14 +102,57 @@ impl Decider {
     }
 
     async fn recipient(&mut self, rcpt: &Rcpt) -> Result<Vec<Accepted>, Reply> {
-        let resolved = self.resolve(rcpt).await;
-        match (
-            resolved.accepted.is_empty(),
-            resolved.refused.into_iter().next_back(),
-        ) {
-            (true, Some((_, reply))) => Err(reply),
-            (true, None) => Err(unknown_alias(&rcpt.to)),
-            (false, _) => Ok(resolved.accepted),
+        let mut resolved = self.resolve(rcpt).await;
+        // a member that is inactive, perhaps for weeks, does not keep a list from its other members: it waits in
+        // the queue. Any other refusal that is not for good is one of the whole recipient.
+        let waits = |reply: &Reply| reply.enhanced == Some(INACTIVE);
+        if !resolved.accepted.is_empty() && self.site().channel(REPROCESS).is_some() {
+            for (address, _) in resolved.refused.extract_if(.., |(_, reply)| waits(reply)) {
+                self.note(|| format!("{address} is to be addressed again by {REPROCESS}"));
+                resolved.accepted.push(Accepted {
+                    recipient: Recipient {
+                        intermediate: address.clone(),
+                        ..self.recipient_of(rcpt, address)
+                    },
+                    channel: REPROCESS.to_string(),
+                    ..Accepted::default()
+                });
+            }
+        }
+        let later = resolved.refused.iter().position(|(_, reply)| reply.code < 500);
+        if let Some((_, reply)) = later.map(|n| resolved.refused.swap_remove(n)) {
+            return Err(reply);
+        }
+        if resolved.accepted.is_empty() {
+            let refusal = resolved.refused.pop().map(|(_, reply)| reply);
+            return Err(refusal.unwrap_or_else(|| unknown_alias(&rcpt.to)));
+        }
+        // the sender is told of members that are refused for good, as of any failed delivery
+        for (address, reply) in resolved.refused {
+            self.note(|| {
+                format!(
+                    "not delivered to {address}, its sender will be told: {}",
+                    reply.summary()
+                )
+            });
+            let recipient = Recipient {
+                intermediate: rcpt.to.clone(),
+                ..self.recipient_of(rcpt, address)
+            };
+            if let Some(transaction) = &mut self.transaction {
+                transaction.refused.push((recipient, reply));
+            }
+        }
+        Ok(resolved.accepted)
+    }
+
+    fn recipient_of(&self, rcpt: &Rcpt, address: String) -> Recipient {
+        let original = rcpt.orcpt.clone();
+        Recipient {
+            address,
+            original: original.unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
+            notify: rcpt.notify,
+            ..Recipient::default()
         }
     }
 
@@ -127,7 +169,8 @@ impl Decider {
                 return done;
             }
         };
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
+        let taken = self.transaction.as_ref().map_or(0, |t| t.recipients.len());
         let mut pending = vec![Pending {
             rewritten: first,
             level: 0,
@@ -137,7 +180,7 @@ impl Decider {
         }];
         while let Some(item) = pending.pop() {
             let address = item.rewritten.address.clone();
-            if pending.len() + done.accepted.len() > EXPANSION_LIMIT {
+            if taken + pending.len() + done.accepted.len() > EXPANSION_LIMIT {
                 let text = format!("list expands to too many addresses: {submitted}");
                 done.accepted.clear();
                 done.refused.push((address, Reply::new(452, (4, 2, 4), text)));
@@ -169,7 +212,9 @@ impl Decider {
                     pending.extend(more.into_iter().rev());
                     if forwarded.keep {
                         match refusal {
-                            Some(reply) => done.refused.push((address, reply)),
+                            Some(_) => {
+                                self.note(|| format!("{address} itself is nobody: nothing is kept for it"))
+                            }
                             None => self.settle(rcpt, item, marks.clone(), &mut done).await,
                         }
                     }
@@ -196,7 +241,7 @@ impl Decider {
     }
 
     /// What comes next for an address: alias expansion, else FORWARD, else it is final.
-    async fn next(&mut self, rcpt: &Rcpt, item: &Pending, seen: &mut Vec<String>) -> Result<Next, Reply> {
+    async fn next(&mut self, rcpt: &Rcpt, item: &Pending, seen: &mut HashSet<String>) -> Result<Next, Reply> {
         if item.level > self.site().options.number("MAX_ALIAS_LEVELS", 10) {
             let text = format!("aliases are nested too deeply: {}", rcpt.to);
             return Err(Reply::new(550, (5, 4, 6), text));
@@ -376,7 +421,7 @@ impl Decider {
         &mut self,
         rcpt: &Rcpt,
         rewritten: &Rewritten,
-        seen: &mut Vec<String>,
+        seen: &mut HashSet<String>,
     ) -> Result<Expansion, Reply> {
         let channel = rewritten.channel.as_deref().unwrap_or("");
         if !self.needs_alias(channel) {
@@ -384,12 +429,11 @@ impl Decider {
         }
         let site = Arc::clone(self.site());
         let key = rewritten.address.to_lowercase();
-        if seen.contains(&key) {
+        if !seen.insert(key) {
             let address = &rewritten.address;
             self.note(|| format!("alias {address} stands for itself: not expanded again"));
             return Ok(Expansion::More(Vec::new()));
         }
-        seen.push(key);
         let ask = Ask::Read(Read::Alias {
             address: rewritten.address.clone(),
         });
@@ -402,11 +446,8 @@ impl Decider {
             }
             Some(Answer::Temporary(why)) => {
                 self.note(|| format!("directory: {why}"));
-                return Err(Reply::new(
-                    452,
-                    (4, 3, 0),
-                    format!("the directory cannot be asked now: {}", rcpt.to),
-                ));
+                let text = format!("the mailbox takes no mail for now: {}", rcpt.to);
+                return Err(Reply::new(452, INACTIVE, text));
             }
             _ => {}
         }
@@ -445,15 +486,12 @@ impl Decider {
         let site = Arc::clone(self.site());
         let mut channel = to.channel.clone().unwrap_or_default();
         let address = to.address.clone();
-        if channel == crate::queue::STORE
+        if let Some(uid) = crate::queue::mailbox(&site, &channel, &address)
             && !self.users_unknown
             && let Some(directory) = self.evaluator.callouts().directory()
+            && directory.by_uid(&uid).is_none()
         {
-            let uid = address.split('@').next().unwrap_or("");
-            let uid = uid.split('+').next().unwrap_or(uid);
-            if directory.by_uid(uid).is_none() {
-                return Err(unknown_alias(submitted));
-            }
+            return Err(unknown_alias(submitted));
         }
         if !self.lenient && !crate::queue::can_deliver(&site, &channel) {
             return Err(Reply::new(
@@ -466,16 +504,9 @@ impl Decider {
             channel = crate::queue::BITBUCKET.to_string();
         }
         let host = crate::queue::host_of(&site, &channel, &address, &to.host);
-        let original = rcpt
-            .orcpt
-            .clone()
-            .unwrap_or_else(|| format!("rfc822;{submitted}"));
         let recipient = Recipient {
             intermediate: intermediate.to_string(),
-            address,
-            original,
-            notify: rcpt.notify,
-            ..Recipient::default()
+            ..self.recipient_of(rcpt, address)
         };
         if let Some(transaction) = &mut self.transaction {
             for tag in &marks.tags {
@@ -528,23 +559,19 @@ fn unknown_alias(submitted: &str) -> Reply {
 
 /// Mail that this server sends anew: notifications, and what `process` and `reprocess` readdress.
 impl Decider {
-    /// Decides on a recipient of a message that is queued already. The result is added to the transaction.
-    pub async fn recipient_again(&mut self, recipient: &Recipient) -> Result<(), Reply> {
+    /// Decides on `address` as that of a recipient of a message that is queued already. The result is added to
+    /// the transaction.
+    pub async fn recipient_again(&mut self, recipient: &Recipient, address: &str) -> Result<(), Reply> {
         if self.transaction.is_none() {
             self.transaction = Some(super::Transaction::default());
         }
         let rcpt = Rcpt {
-            to: recipient.address.clone(),
+            to: address.to_string(),
             notify: recipient.notify,
             orcpt: Some(recipient.original.clone()),
             other: Vec::new(),
         };
         let reply = self.rcpt(&rcpt).await;
         if reply.is_positive() { Ok(()) } else { Err(reply) }
-    }
-
-    /// Where the rules lead an address; `None` where nowhere.
-    pub async fn where_to(&mut self, address: &str) -> Option<Rewritten> {
-        self.route(address, address).await.ok()
     }
 }

@@ -380,7 +380,7 @@ impl SegmentSpool {
                     envelope: envelope.clone(),
                     recipients: new.recipients,
                     size,
-                    header_len,
+                    stored_header_len: header_len,
                     overlay: new.overlay,
                     attempts: 0,
                     next_attempt: new.next_attempt,
@@ -467,7 +467,7 @@ impl Spool for SegmentSpool {
         let Some(overlay) = &entry.overlay else {
             return Ok(stored);
         };
-        let body = stored.get(entry.header_len as usize..).unwrap_or_default();
+        let body = stored.get(entry.stored_header_len as usize..).unwrap_or_default();
         let mut bytes = BytesMut::with_capacity(overlay.len() + body.len());
         bytes.extend_from_slice(overlay);
         bytes.extend_from_slice(body);

@@ -7,6 +7,7 @@
 //! The texts are those of queue specification 8.2.
 
 use bytes::{BufMut, BytesMut};
+use store::envelope::Failure;
 
 /// Octets of a reply line, CRLF included (RFC 5321 4.5.3.1.5).
 pub const REPLY_LINE: usize = 512;
@@ -28,6 +29,20 @@ pub struct Reply {
     pub text: Vec<String>,
     /// Close the connection after it. 421 always does.
     pub close: bool,
+}
+
+/// What a recipient that was refused failed with.
+impl From<&Reply> for Failure {
+    fn from(reply: &Reply) -> Failure {
+        let (class, subject, detail) = reply
+            .enhanced
+            .unwrap_or((if reply.code < 500 { 4 } else { 5 }, 0, 0));
+        Failure {
+            status: format!("{class}.{subject}.{detail}"),
+            diagnostic: reply.summary(),
+            ..Failure::default()
+        }
+    }
 }
 
 impl Reply {

@@ -223,7 +223,7 @@ impl<'a> MessageHead<'a> {
         Self {
             number,
             size: entries.first().map_or(0, |entry| entry.size),
-            header_len: entries.first().map_or(0, |entry| entry.header_len),
+            header_len: entries.first().map_or(0, |entry| entry.stored_header_len),
             body,
             envelope: Cow::Borrowed(envelope),
             entries: heads.collect(),
@@ -240,7 +240,7 @@ impl<'a> MessageHead<'a> {
             envelope: envelope.clone(),
             recipients: head.recipients.into_owned(),
             size: self.size,
-            header_len: self.header_len,
+            stored_header_len: self.header_len,
             overlay: head.overlay,
             attempts: head.attempts,
             next_attempt: head.next_attempt,

@@ -192,10 +192,6 @@ pub(super) fn apply(entry: &mut Entry, change: &Change) {
     if let Some(tag) = &change.log_tag {
         entry.log_tag.clone_from(tag);
     }
-    if let Some((channel, host)) = &change.channel {
-        entry.channel.clone_from(channel);
-        entry.host.clone_from(host);
-    }
 }
 
 /// The first recipient index of a change that the entry does not have.

@@ -87,7 +87,6 @@ fn changes_are_applied_and_last() {
         held: Some(true),
         warnings: Some(2),
         log_tag: Some("tag".into()),
-        channel: Some(("new".into(), "host".into())),
         ..Change::default()
     };
     rig.one(rig.spool.update(id, change)).unwrap();
@@ -95,7 +94,6 @@ fn changes_are_applied_and_last() {
     assert_eq!(before.attempts as usize, HISTORY_LIMIT + 5);
     assert_eq!(before.history.len(), HISTORY_LIMIT);
     assert_eq!(before.history[0].at, 5, "the oldest attempts are forgotten");
-    assert_eq!((before.channel.as_str(), before.host.as_str()), ("new", "host"));
     assert_eq!(before.pending().count(), 0);
     let rig = Rig::open(&disk.crash(0)).unwrap();
     assert_eq!(rig.spool.entry(id).unwrap(), before);
