@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tests::{Client, Ran, Server, Site, until};
+use tests::{Client, Ran, Server, Sink, Site, until};
 
 /// Sends one numbered message; `Some(true)`: acknowledged, `Some(false)`: refused, `None`: nobody knows.
 fn send(client: &mut Client, subject: &str, padding: usize) -> Option<bool> {
@@ -261,6 +261,44 @@ fn service_resumes_by_itself_when_there_is_room_again() {
         (send(&mut client, "resumed", 500) == Some(true)).then_some(())
     });
     site.mail_with("alice", "Subject: resumed");
+    drop(server);
+    drop(site);
+}
+
+#[test]
+fn who_cannot_be_told_on_a_full_disk_is_told_later() {
+    let disk = Tmpfs::mount("untold", 16);
+    let sink = Sink::with(&["PIPELINING"], |line, _| {
+        line.starts_with("RCPT TO:")
+            .then(|| "550 5.1.1 no such user here".to_string())
+    });
+    let site = Site::at(disk.0.join("site"));
+    site.relay_to(sink.port(), "backoff \"pt1s\"");
+    let server = Server::start(&site);
+    site.imsimta(["qm", "stop", "tcp_local"]).expect(0);
+    let mut client = server.inside();
+    client.hello();
+    // larger than what the queue keeps in reserve, so that its notification finds no room
+    let body = "0123456789abcdef\r\n".repeat(3_000);
+    let message = format!("Subject: untold\r\n\r\n{body}");
+    client
+        .mail("alice@example.com", &["x@one.example"], &message)
+        .expect(250);
+    let ballast = disk.0.join("ballast");
+    let _ = std::fs::write(&ballast, vec![0u8; 64 << 20]);
+    site.imsimta(["qm", "start", "tcp_local"]).expect(0);
+    until("the server to say so", || {
+        server
+            .errors()
+            .contains("its sender cannot be told now")
+            .then_some(())
+    });
+    assert_eq!(site.queue().len(), 1, "it is still there");
+    assert!(site.mail("alice").is_empty());
+    std::fs::remove_file(&ballast).expect("the ballast goes");
+    let report = site.mail_with("alice", "multipart/report");
+    assert!(report.contains("550 5.1.1 no such user here"), "{report}");
+    until("an empty queue", || site.queue().is_empty().then_some(()));
     drop(server);
     drop(site);
 }
