@@ -284,6 +284,7 @@ pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Configuration, LoadErr
     let read = |name: &str| reader.read(name);
     let scripts = SiteScripts::load(&site, texts.filter.as_ref(), &read, &mut sources, &mut problems);
     problems.extend(lint::unprobed(&site));
+    problems.extend(lint::unreachable_aliases(&site));
     let fatal = grammar::diagnostic::has_errors(&problems);
     site.diagnostics.extend(problems);
     if fatal {
@@ -338,6 +339,30 @@ mod tests {
             std::fs::write(layout.config().join(name), text).unwrap();
         }
         layout
+    }
+
+    #[test]
+    fn aliases_that_are_never_looked_up_are_named() {
+        let aliases = b"staff: a@example.com\nstaff@example.com: a@example.com\n*@b.example: a@b.example\n\
+            postmaster: a@example.com\n";
+        for (domains, unreachable) in [
+            ("7", &[][..]),
+            ("6", &["staff"]),
+            ("1", &["staff@example.com", "*@b.example"]),
+        ] {
+            let options = format!("ALIAS_DOMAINS={domains}\n");
+            let layout = layout(
+                "aliases",
+                &[("aliases", aliases), ("option.dat", options.as_bytes())],
+            );
+            let site = read(&layout).unwrap().site;
+            let said: Vec<_> = site.diagnostics.iter().filter(|d| d.code == "A006").collect();
+            assert_eq!(said.len(), unreachable.len(), "{domains}: {said:?}");
+            for (d, name) in said.iter().zip(unreachable) {
+                assert!(d.message.contains(&format!("`{name}`")), "{domains}: {d:?}");
+            }
+            std::fs::remove_dir_all(&layout.root).unwrap();
+        }
     }
 
     #[test]

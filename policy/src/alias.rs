@@ -62,6 +62,17 @@ impl Aliases {
         self.by_name.is_empty()
     }
 
+    /// Aliases that are never looked up as ALIAS_DOMAINS is set, and where they stand.
+    pub fn unreachable(&self, domains: i64) -> impl Iterator<Item = (&str, Span)> {
+        let reached = move |name: &str| match name.split_once('@') {
+            None => domains & 1 != 0 || split_subaddress(name, '+').0 == "postmaster",
+            Some(("*", _)) => domains & 4 != 0,
+            Some(_) => domains & 2 != 0,
+        };
+        let entries = self.by_name.iter().filter(move |(name, _)| !reached(name));
+        entries.map(|(name, entry)| (name.as_str(), entry.span))
+    }
+
     /// Looks an address up; `domains` is ALIAS_DOMAINS, `local_channel` says that the address matches
     /// channel `l`, `subaddress` what its channel says of subaddresses.
     pub fn find(

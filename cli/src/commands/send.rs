@@ -84,7 +84,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         clean(from.clone()),
         clean(to.iter().map(|t| format!("<{t}>")).collect::<Vec<_>>().join(", ")),
         clean(text("subject")),
-        mta::transaction::date_now(),
+        mta::transaction::date(&jiff::Zoned::now()),
         text("body").replace("\r\n", "\n").replace('\n', "\r\n"),
     );
     let options = ClientOptions {

@@ -1,6 +1,7 @@
-//! What a mapping file says to nobody: tables and flags that this version does not look at.
+//! What a site says to nobody: tables, flags and aliases that are not looked at.
 
 use grammar::Diagnostic;
+use policy::alias::ALIAS_DOMAINS;
 use policy::mapping::FlagSet;
 use policy::site::Site;
 
@@ -82,6 +83,11 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
             );
         }
         for (flag, span) in table.flags() {
+            if flag == 'U' {
+                let message = format!("flag `$U` of {name}: recognised, no effect in this version");
+                let help = "`sluice explain --last` shows what a session did";
+                found.push(Diagnostic::note("M024", span, message).help(help));
+            }
             let mut set = FlagSet::default();
             set.insert(flag);
             if !unknown_flags(&name, set).is_empty() {
@@ -93,4 +99,25 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Says which aliases are never looked up.
+pub fn unreachable_aliases(site: &Site) -> Vec<Diagnostic> {
+    let domains = site.options.number("ALIAS_DOMAINS", ALIAS_DOMAINS);
+    let mut unreachable: Vec<_> = site.aliases.unreachable(domains).collect();
+    unreachable.sort_by_key(|(_, span)| (span.file.0, span.start));
+    unreachable
+        .into_iter()
+        .map(|(name, span)| {
+            let message = format!("alias `{name}` is never looked up: ALIAS_DOMAINS is {domains}");
+            let help = match name.split_once('@') {
+                None => {
+                    format!("write the whole address, `{name}@` and its domain, or add 1 to ALIAS_DOMAINS")
+                }
+                Some(("*", _)) => "add 4 to ALIAS_DOMAINS".to_string(),
+                Some(_) => "add 2 to ALIAS_DOMAINS".to_string(),
+            };
+            Diagnostic::warning("A006", span, message).help(help)
+        })
+        .collect()
 }

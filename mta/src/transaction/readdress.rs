@@ -4,10 +4,11 @@
 //! destination channel of its probe is empty. A table that comes to no verdict refuses for the time being.
 
 use policy::forward::{Forwarded, Forwarding};
-use policy::mapping::FlagSet;
-use policy::reverse::Reversal;
+use policy::mapping::{FlagSet, MappingResult};
+use policy::reverse::{Lookup, Reversal};
 
-use super::{Decider, no_verdict};
+use super::Decider;
+use super::refusal::no_verdict;
 use crate::smtp::protocol::Reply;
 use std::sync::Arc;
 
@@ -31,22 +32,22 @@ impl Decider {
             forward,
         };
         let begun = reversal.begin();
-        let result = match &begun.lookup {
-            Some(lookup) => {
-                let mapped = self
-                    .evaluator
-                    .map(lookup.table, &lookup.probe, lookup.flags)
-                    .await;
-                self.drain();
-                mapped.map_err(|_| no_verdict())?
-            }
-            None => None,
-        };
+        let result = self.look_up(begun.lookup.as_ref()).await?;
         let new = begun.finish(&reversal, result.as_ref());
         if let Some(new) = &new {
             self.note(|| format!("reversal: {address} is {new}"));
         }
         Ok(new.unwrap_or_else(|| address.to_string()))
+    }
+
+    async fn look_up(&mut self, lookup: Option<&Lookup>) -> Result<Option<MappingResult>, Reply> {
+        let Some(lookup) = lookup else { return Ok(None) };
+        let mapped = self
+            .evaluator
+            .map(lookup.table, &lookup.probe, lookup.flags)
+            .await;
+        self.drain();
+        mapped.map_err(|_| no_verdict())
     }
 
     /// What becomes of an envelope To after alias expansion.
@@ -64,17 +65,7 @@ impl Decider {
             flags,
             tags: &tags,
         };
-        let result = match forwarding.begin() {
-            Some(lookup) => {
-                let mapped = self
-                    .evaluator
-                    .map(lookup.table, &lookup.probe, lookup.flags)
-                    .await;
-                self.drain();
-                mapped.map_err(|_| no_verdict())?
-            }
-            None => None,
-        };
+        let result = self.look_up(forwarding.begin().as_ref()).await?;
         let done = forwarding.finish(result.as_ref());
         if !done.addresses.is_empty() {
             self.note(|| {

@@ -11,9 +11,10 @@ use policy::rewrite::Rewritten;
 use policy::{Answer, Ask, Read};
 use store::envelope::Recipient;
 
-use super::{Accepted, Decider, enhanced, in_group, no_verdict, refusal, split_tags};
+use super::refusal::{enhanced, no_verdict, refusal};
+use super::{Accepted, Decider, split_tags};
 use crate::access::{
-    Effects, MailAccess, OrigMailAccess, OrigSendAccess, PolicyPoint, RecipientFacts, SendAccess,
+    Effects, MailAccess, OrigMailAccess, OrigSendAccess, PolicyPoint, RecipientFacts, SendAccess, in_group,
 };
 use crate::queue::REPROCESS;
 use crate::smtp::command::Rcpt;
