@@ -43,8 +43,8 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
     let key = format!(
         "vacation\0{}\0{}\0{}",
         reply.owner.to_lowercase(),
-        reply.key,
-        reply.to.to_lowercase()
+        reply.to.to_lowercase(),
+        reply.key
     );
     let at = now();
     let until = at.saturating_add(i64::try_from(reply.interval).unwrap_or(i64::MAX / 2));

@@ -687,7 +687,7 @@ impl Session {
             let done = tokio::task::spawn_blocking(move || {
                 filtered.remember.iter().try_for_each(|(key, seconds)| {
                     let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
-                    memory.remember(key, until, at).map(|_| ())
+                    memory.renew(key, until, at)
                 })
             })
             .await;

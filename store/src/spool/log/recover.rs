@@ -90,10 +90,6 @@ pub(super) struct Recovered {
     pub(super) report: Recovery,
 }
 
-fn io_error(error: io::Error) -> SpoolError {
-    SpoolError::from(error)
-}
-
 pub(super) fn recover(disk: &dyn Disk, layout: &Layout) -> Result<Recovered, SpoolError> {
     let started = Instant::now();
     let mut replay = Replay {
@@ -144,8 +140,7 @@ impl Replay<'_> {
     fn segment_files(&mut self) -> Result<Vec<(SegmentName, PathBuf)>, SpoolError> {
         let mut files: Vec<_> = self
             .disk
-            .list(&self.layout.segments)
-            .map_err(io_error)?
+            .list(&self.layout.segments)?
             .into_iter()
             .filter_map(|path| SegmentName::parse(&path).map(|name| (name, path)))
             .collect();
@@ -168,7 +163,7 @@ impl Replay<'_> {
     /// The newest segment that was ever complete enough to hold a batch.
     fn newest(&self, files: &[(SegmentName, PathBuf)]) -> Result<Option<u64>, SpoolError> {
         for (name, path) in files.iter().rev() {
-            if self.disk.len(path).map_err(io_error)? > SEGMENT_HEADER as u64 {
+            if self.disk.len(path)? > SEGMENT_HEADER as u64 {
                 return Ok(Some(name.number));
             }
         }
@@ -177,16 +172,14 @@ impl Replay<'_> {
 
     fn segment(&mut self, name: SegmentName, path: &Path, newest: bool) -> Result<(), SpoolError> {
         let disk = self.disk;
-        let whole = disk.len(path).map_err(io_error)?;
+        let whole = disk.len(path)?;
         let counts = name.cut.map_or(whole, |cut| cut.min(whole));
         if newest && name.cut.is_none() {
-            disk.open_append(path)
-                .and_then(|mut file| file.sync())
-                .map_err(io_error)?;
+            disk.open_append(path).and_then(|mut file| file.sync())?;
         }
         let len = usize::try_from(counts)
             .map_err(|_| SpoolError::Corrupt(format!("{} is too large", path.display())))?;
-        let bytes = disk.read_at(path, 0, len).map_err(io_error)?;
+        let bytes = disk.read_at(path, 0, len)?;
         self.report.segments += 1;
         self.report.bytes += counts;
         self.index
@@ -210,8 +203,8 @@ impl Replay<'_> {
                 // A segment whose making was interrupted: nothing was ever written to it.
                 self.report.dropped_bytes += whole;
                 self.index.segments.remove(&name.number);
-                disk.remove(path).map_err(io_error)?;
-                return disk.sync_dir(&self.layout.segments).map_err(io_error);
+                disk.remove(path)?;
+                return Ok(disk.sync_dir(&self.layout.segments)?);
             }
             Err(_) => {}
         }
@@ -261,8 +254,8 @@ impl Replay<'_> {
                     cut: Some(range.start as u64),
                 };
                 let to = cut.path(&self.layout.segments);
-                self.disk.rename(path, &to).map_err(io_error)?;
-                self.disk.sync_dir(&self.layout.segments).map_err(io_error)?;
+                self.disk.rename(path, &to)?;
+                self.disk.sync_dir(&self.layout.segments)?;
                 self.index.segments.entry(name.number).and_modify(|segment| {
                     segment.path = to;
                     segment.len = range.start as u64;
@@ -291,7 +284,7 @@ impl Replay<'_> {
         what: String,
     ) -> Result<(), SpoolError> {
         let preserved = match bytes.get(range.clone()) {
-            Some(lost) if !lost.is_empty() => Some(self.preserve(segment, lost, &range).map_err(io_error)?),
+            Some(lost) if !lost.is_empty() => Some(self.preserve(segment, lost, &range)?),
             _ => None,
         };
         self.report.problems.push(Problem {
@@ -357,8 +350,10 @@ impl Replay<'_> {
         }
     }
 
-    /// Removes body files that belong to no message, and finds those that should be there.
+    /// Removes body files that belong to no message, and finds those that should be there. Where anything is
+    /// damaged, a body that nobody claims may be that of a lost message: it is kept with the damaged bytes.
     fn bodies(&mut self) -> Result<(), SpoolError> {
+        let damaged = !self.report.problems.is_empty();
         let mut claimed = HashSet::new();
         let mut missing = Vec::new();
         for message in self.index.messages().values() {
@@ -378,23 +373,40 @@ impl Replay<'_> {
             }
         }
         self.report.problems.append(&mut missing);
-        let before = self.report.orphan_bodies;
-        for path in self.disk.list(&self.layout.bodies).map_err(io_error)? {
-            let number = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.parse().ok());
-            if let Some(number) = number {
+        let mut unclaimed = Vec::new();
+        for path in self.disk.list(&self.layout.bodies)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let Some(number) = name.and_then(|name| name.parse().ok()) {
                 self.seen(number);
                 if !claimed.contains(&number) {
-                    self.disk.remove(&path).map_err(io_error)?;
-                    self.report.orphan_bodies += 1;
+                    unclaimed.push((number, path));
                 }
             }
         }
-        if self.report.orphan_bodies > before {
-            self.disk.sync_dir(&self.layout.bodies).map_err(io_error)?;
+        if unclaimed.is_empty() {
+            return Ok(());
         }
+        if damaged {
+            self.disk.create_dir(&self.layout.damaged)?;
+        }
+        for (number, path) in unclaimed {
+            if !damaged {
+                self.disk.remove(&path)?;
+                self.report.orphan_bodies += 1;
+                continue;
+            }
+            let kept = self.layout.damaged.join(format!("body-{number}"));
+            self.disk.rename(&path, &kept)?;
+            self.report.problems.push(Problem {
+                path,
+                what: "no message claims this body; it may be that of one that is lost".into(),
+                preserved: Some(kept),
+            });
+        }
+        if damaged {
+            self.disk.sync_dir(&self.layout.damaged)?;
+        }
+        self.disk.sync_dir(&self.layout.bodies)?;
         Ok(())
     }
 }

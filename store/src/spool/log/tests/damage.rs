@@ -171,3 +171,44 @@ fn a_body_that_changed_is_not_delivered() {
         "the entry stays, to be looked at"
     );
 }
+
+#[test]
+fn the_body_of_a_lost_message_is_kept() {
+    let disk = SimDisk::new();
+    let mut rig = Rig::open(&disk).unwrap();
+    let content = rig.stored(&text("large", 3000)).unwrap();
+    let Content::Stored(StoredBody { number, .. }) = &content else {
+        panic!()
+    };
+    let number = *number;
+    let lost = rig
+        .one(rig.spool.enqueue(message("large", content, &["a"])))
+        .unwrap()[0];
+    let segment = Path::new(DIR).join("segments/000000000001.log");
+    let end = disk.len(&segment).unwrap() as usize;
+    let other = rig
+        .one(
+            rig.spool
+                .enqueue(message("other", inline_text("other", 40), &["a"])),
+        )
+        .unwrap()[0];
+    let body = Path::new(DIR).join("bodies").join(number.to_string());
+    let bytes = disk.read_at(&body, 0, disk.len(&body).unwrap() as usize).unwrap();
+    disk.damage(&segment, end - 1, 1);
+    let disk = disk.crash(0);
+    let rig = Rig::open(&disk).unwrap();
+    assert_eq!(present(&rig, &[lost, other]), [false, true]);
+    let kept = Path::new(DIR).join("damaged").join(format!("body-{number}"));
+    assert!(
+        rig.recovery
+            .problems
+            .iter()
+            .any(|p| p.preserved.as_ref() == Some(&kept)),
+        "{:?}",
+        rig.recovery.problems
+    );
+    assert_eq!(rig.recovery.orphan_bodies, 0);
+    drop(rig);
+    // whatever the crash: it is there
+    assert_eq!(disk.crash(0).read_at(&kept, 0, bytes.len()).unwrap(), bytes);
+}
