@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use policy::Facts;
@@ -24,6 +25,7 @@ use crate::log::probe::{self, LogAction};
 use crate::log::record::{
     Action, Code, ConnectionRecord, Direction, LocalClock, MessageRecord, Modifiers, Operations,
 };
+use crate::log::rotate::LogName;
 use crate::log::write;
 
 /// Workers that run LOG_ACTION; entries of one queue file go to one of them.
@@ -55,12 +57,23 @@ pub struct Journal {
     queue_folder: String,
 }
 
+/// When the log is rotated: the time of the return job (logging specification 1).
+const ROTATION: jiff::civil::Time = jiff::civil::time(0, 30, 0, 0);
+
+/// How long until the next rotation; `None` at the end of time.
+fn until_rotation(now: &jiff::Zoned) -> Option<Duration> {
+    let at = |date: jiff::civil::Date| date.to_datetime(ROTATION).to_zoned(now.time_zone().clone()).ok();
+    let today = at(now.date()).filter(|time| time > now);
+    let next = today.or_else(|| at(now.date().tomorrow().ok()?))?;
+    Duration::try_from(now.duration_until(&next)).ok()
+}
+
 #[derive(Debug)]
 struct Job {
     configuration: Arc<Configuration>,
     probe: String,
     line: String,
-    connection: bool,
+    log: LogName,
     code: Code,
     entry: Option<EntryId>,
     written: bool,
@@ -99,12 +112,7 @@ impl Journal {
         spool: Arc<dyn Spool>,
         ring: Arc<Ring>,
     ) -> std::io::Result<Journal> {
-        let separate = configuration.load().log.separate_connection_log;
-        let settings = WriterSettings {
-            separate_connection_log: separate,
-            ..WriterSettings::default()
-        };
-        let writer = Arc::new(LogWriter::start(folder, settings)?);
+        let writer = Arc::new(LogWriter::start(folder, WriterSettings::default())?);
         let dropped = Arc::new(Dropped::default());
         let workers = (0..WORKERS)
             .map(|_| {
@@ -137,6 +145,19 @@ impl Journal {
         &self.dropped
     }
 
+    /// Rotates the log every night at [`ROTATION`], until it is dropped.
+    pub async fn rotate_nightly(&self) {
+        loop {
+            let Some(wait) = until_rotation(&jiff::Zoned::now()) else {
+                return;
+            };
+            tokio::time::sleep(wait).await;
+            if let Err(error) = self.writer.rotate().await {
+                crate::complain!("the log was not rotated: {error}");
+            }
+        }
+    }
+
     /// Waits until what was handed over is in the file.
     pub async fn flush(&self) {
         for worker in &self.workers {
@@ -159,6 +180,16 @@ impl Journal {
         entry: Option<&Entry>,
     ) {
         let configuration = self.configuration.load_full();
+        let logs = |name| {
+            configuration
+                .site
+                .channel(name)
+                .is_some_and(|c| c.settings.logging)
+        };
+        let written = logs(said.channel()) || logs(said.source_channel);
+        if !written && configuration.site.program.table(probe::TABLE).is_none() {
+            return;
+        }
         let options = &configuration.log;
         let blocks = configuration.site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let file = if said.file_name.is_empty() {
@@ -207,19 +238,11 @@ impl Journal {
         };
         let mut line = String::with_capacity(200);
         write::message(&mut line, &record, options);
-        let written = configuration
-            .site
-            .channel(said.channel())
-            .is_some_and(|c| c.settings.logging)
-            || configuration
-                .site
-                .channel(said.source_channel)
-                .is_some_and(|c| c.settings.logging);
         let job = |probe| Job {
             configuration: Arc::clone(&configuration),
             probe,
             line: std::mem::take(&mut line),
-            connection: false,
+            log: LogName::Mail,
             code: record.code,
             entry: entry.map(|e| e.id),
             written,
@@ -234,6 +257,10 @@ impl Journal {
     pub fn connection(&self, action: Action, channel: &str, direction: Direction, said: &Connection<'_>) {
         let configuration = self.configuration.load_full();
         let options = &configuration.log;
+        let written = options.connection.wants(action.letter());
+        if !written && configuration.site.program.table(probe::TABLE).is_none() {
+            return;
+        }
         let record = ConnectionRecord {
             time: self.clock.now(),
             process: Some(self.operations.next(0)),
@@ -250,12 +277,14 @@ impl Journal {
         };
         let mut line = String::with_capacity(120);
         write::connection(&mut line, &record, options);
-        let written = options.connection.wants(action.letter());
         let job = |probe| Job {
             configuration: Arc::clone(&configuration),
             probe,
             line: std::mem::take(&mut line),
-            connection: true,
+            log: match options.separate_connection_log {
+                true => LogName::Connection,
+                false => LogName::Mail,
+            },
             code: record.code,
             entry: None,
             written,
@@ -296,12 +325,7 @@ impl Journal {
 }
 
 fn deliver(writer: &LogWriter, dropped: &Dropped, job: &Job) {
-    let accepted = if job.connection {
-        writer.write_connection(&job.line)
-    } else {
-        writer.write(&job.line)
-    };
-    if accepted == Accepted::Dropped {
+    if writer.write(job.log, &job.line) == Accepted::Dropped {
         dropped.lines.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -432,4 +456,24 @@ fn source_system(envelope: &Envelope) -> String {
     };
     let helo = (!envelope.helo.is_empty()).then_some(envelope.helo.as_str());
     crate::log::describe::source_system(helo, None, ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_is_at_half_past_midnight_local_time() {
+        for (now, hours) in [
+            ("2026-03-10T00:29:00[Europe/Berlin]", 1.0 / 60.0),
+            ("2026-03-10T00:30:00[Europe/Berlin]", 24.0),
+            ("2026-03-10T23:30:00[Europe/Berlin]", 1.0),
+            // the night in which the clock is put forward, and back
+            ("2026-03-29T00:30:00[Europe/Berlin]", 23.0),
+            ("2026-10-25T00:30:00[Europe/Berlin]", 25.0),
+        ] {
+            let wait = until_rotation(&now.parse().unwrap()).unwrap();
+            assert_eq!(wait.as_secs_f64() / 3600.0, hours, "{now}");
+        }
+    }
 }

@@ -240,6 +240,14 @@ impl Server {
         });
         let listening = crate::smtp::listener::listen(&server, &mut tasks).await?;
         tasks.push(tokio::spawn(crate::queue::delivery::run(Arc::clone(&server))));
+        let rotating = Arc::clone(&server);
+        tasks.push(tokio::spawn(async move {
+            let mut stopping = rotating.stopping.subscribe();
+            tokio::select! {
+                () = rotating.journal.rotate_nightly() => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        }));
         tasks.push(crate::control::listen(&server).map_err(io(server.layout.control()))?);
         Ok(Running {
             server,
@@ -345,24 +353,23 @@ impl Server {
     }
 
     /// The resolver of a channel: its own name servers, or those of the system.
-    pub fn resolver(&self, nameservers: Option<&str>) -> Arc<Resolver> {
-        let key = nameservers.unwrap_or("").to_string();
+    ///
+    /// # Errors
+    /// The system's name servers are not known; the next call tries again.
+    pub fn resolver(&self, nameservers: Option<&str>) -> Result<Arc<Resolver>, DnsError> {
+        let key = nameservers.unwrap_or("");
         let mut resolvers = self.resolvers.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            let servers: Vec<SocketAddr> = key.split([' ', ',']).filter_map(name_server).collect();
-            match servers.is_empty() {
-                true => {
-                    Resolver::system().or_else(|_: DnsError| Ok::<_, DnsError>(Resolver::with_servers(&[])))
-                }
-                false => Ok(Resolver::with_servers(&servers)),
-            }
-        };
-        if let Some(resolver) = resolvers.get(&key) {
-            return Arc::clone(resolver);
+        if let Some(resolver) = resolvers.get(key) {
+            return Ok(Arc::clone(resolver));
         }
-        let resolver = Arc::new(make().unwrap_or_else(|_| Resolver::with_servers(&[])));
-        resolvers.insert(key, Arc::clone(&resolver));
-        resolver
+        let servers: Vec<SocketAddr> = key.split([' ', ',']).filter_map(name_server).collect();
+        let resolver = match servers.is_empty() {
+            true => Resolver::system()?,
+            false => Resolver::with_servers(&servers),
+        };
+        let resolver = Arc::new(resolver);
+        resolvers.insert(key.to_string(), Arc::clone(&resolver));
+        Ok(resolver)
     }
 }
 

@@ -109,7 +109,11 @@ impl<P: Protocol> Pool<P> {
             }
         }
         match tokio::time::timeout(self.times.read, waiting).await {
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(reply)) => {
+                // whoever answers needs no rest, on whichever connection another request got no answer
+                *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Ok(reply)
+            }
             Ok(Err(_)) => Err(self.lost()),
             Err(_) => {
                 self.rest();
@@ -234,6 +238,64 @@ async fn drive<P: Protocol>(
                 }
             }
             () = tokio::time::sleep_until(deadline), if !waiting.is_empty() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// One octet asks, one answers.
+    struct Octet;
+
+    impl Protocol for Octet {
+        fn reply_length(&self, octets: &[u8]) -> Result<Option<usize>, String> {
+            Ok((!octets.is_empty()).then_some(1))
+        }
+
+        async fn greet(&self, _: &mut TcpStream) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn one_dead_connection_does_not_keep_the_others_resting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            for number in 0.. {
+                let Ok((mut stream, _)) = listener.accept().await else {
+                    return;
+                };
+                tokio::spawn(async move {
+                    let (mut octet, mut answered) = ([0], 0);
+                    while stream.read_exact(&mut octet).await.is_ok() {
+                        // the first connection answers once
+                        if number > 0 || answered == 0 {
+                            answered += 1;
+                            let _ = stream.write_all(&octet).await;
+                        }
+                    }
+                });
+            }
+        });
+        let times = Times {
+            connect: Duration::from_secs(60),
+            read: Duration::from_millis(200),
+            rest: Duration::from_millis(400),
+        };
+        let pool = Pool::new(address, 2, times, Octet);
+        pool.call(vec![1]).await.unwrap();
+        pool.call(vec![2]).await.unwrap();
+        assert!(matches!(pool.call(vec![3]).await, Err(Failure::Timeout)));
+        assert!(matches!(pool.call(vec![4]).await, Err(Failure::Resting(_))));
+        assert!(matches!(pool.call(vec![5]).await, Err(Failure::Resting(_))));
+        tokio::time::sleep(times.rest).await;
+        for n in 6..10 {
+            assert_eq!(pool.call(vec![n]).await.unwrap(), [n]);
         }
     }
 }

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::name_server::TokioConnectionProvider;
 use hickory_resolver::proto::ProtoErrorKind;
 use hickory_resolver::proto::op::ResponseCode;
@@ -119,6 +119,15 @@ pub struct Resolver {
     inner: TokioResolver,
 }
 
+/// Answers that a resolver remembers; a destination takes two or three.
+const CACHED: usize = 8192;
+
+fn tune(options: &mut ResolverOpts) {
+    // long MX lists fit into one datagram then
+    options.edns0 = true;
+    options.cache_size = CACHED;
+}
+
 impl Resolver {
     /// Asks the servers of `/etc/resolv.conf`. Must be called within a tokio runtime.
     ///
@@ -129,8 +138,7 @@ impl Resolver {
             name: "/etc/resolv.conf".into(),
             reason: format!("{error}; set `nameservers` on the channel instead"),
         })?;
-        // Long MX lists fit into one datagram then.
-        builder.options_mut().edns0 = true;
+        tune(builder.options_mut());
         Ok(Resolver {
             inner: builder.build(),
         })
@@ -145,7 +153,7 @@ impl Resolver {
             }
         }
         let mut builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default());
-        builder.options_mut().edns0 = true;
+        tune(builder.options_mut());
         Resolver {
             inner: builder.build(),
         }

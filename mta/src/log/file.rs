@@ -47,8 +47,6 @@ pub struct WriterSettings {
     pub lines: usize,
     /// Greatest number of octets that wait to be written; default 16 MiB.
     pub octets: usize,
-    /// `SEPARATE_CONNECTION_LOG`: connection entries have a file of their own; default no.
-    pub separate_connection_log: bool,
     /// Where failures are reported; default stderr.
     pub report: Report,
 }
@@ -58,7 +56,6 @@ impl Default for WriterSettings {
         WriterSettings {
             lines: 16_384,
             octets: 16 << 20,
-            separate_connection_log: false,
             report: Box::new(|text| crate::complain!("{text}")),
         }
     }
@@ -90,7 +87,6 @@ pub struct Counts {
 pub struct LogWriter {
     queue: Arc<Queue>,
     dir: PathBuf,
-    separate_connection_log: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -104,7 +100,6 @@ impl LogWriter {
         let WriterSettings {
             lines,
             octets,
-            separate_connection_log,
             report,
         } = settings;
         let queue = Arc::new(Queue::new(lines, octets));
@@ -117,24 +112,12 @@ impl LogWriter {
         Ok(LogWriter {
             queue,
             dir,
-            separate_connection_log,
             thread: Some(thread),
         })
     }
 
-    /// Takes the line of a message or header entry. Never waits.
-    pub fn write(&self, line: impl AsRef<str>) -> Accepted {
-        self.queue.push(LogName::Mail, line.as_ref())
-    }
-
-    /// Takes the line of a connection entry: for `connection.log_current` if that is separate, else for
-    /// `mail.log_current`. Never waits.
-    pub fn write_connection(&self, line: impl AsRef<str>) -> Accepted {
-        let name = if self.separate_connection_log {
-            LogName::Connection
-        } else {
-            LogName::Mail
-        };
+    /// Takes a line for one of the files. Never waits.
+    pub fn write(&self, name: LogName, line: impl AsRef<str>) -> Accepted {
         self.queue.push(name, line.as_ref())
     }
 

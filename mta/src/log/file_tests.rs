@@ -41,7 +41,10 @@ async fn lines_arrive_in_order_in_few_batches() {
     let writer = start(&dir);
     let mut want = String::new();
     for number in 0..5000 {
-        assert_eq!(writer.write(format!("entry {number}")), Accepted::Queued);
+        assert_eq!(
+            writer.write(LogName::Mail, format!("entry {number}")),
+            Accepted::Queued
+        );
         want.push_str(&format!("entry {number}\n"));
     }
     writer.flush().await;
@@ -57,30 +60,21 @@ async fn lines_arrive_in_order_in_few_batches() {
 }
 
 #[tokio::test]
-async fn connection_entries_go_where_the_option_says() {
-    for (separate, mail, connection) in [
-        (false, "one\ntwo\n", "connection.log_current: "),
-        (true, "one\n", "two\n"),
-    ] {
-        let dir = Dir::new("separate");
-        let settings = WriterSettings {
-            separate_connection_log: separate,
-            ..WriterSettings::default()
-        };
-        let writer = LogWriter::start(dir.path(), settings).unwrap();
-        writer.write("one");
-        writer.write_connection("two");
-        writer.flush().await;
-        assert_eq!(read(&dir, "mail.log_current"), mail);
-        assert!(read(&dir, "connection.log_current").starts_with(connection));
-    }
+async fn each_family_has_its_file() {
+    let dir = Dir::new("separate");
+    let writer = start(&dir);
+    writer.write(LogName::Mail, "one");
+    writer.write(LogName::Connection, "two");
+    writer.flush().await;
+    assert_eq!(read(&dir, "mail.log_current"), "one\n");
+    assert_eq!(read(&dir, "connection.log_current"), "two\n");
 }
 
 #[tokio::test]
 async fn a_line_stays_a_line() {
     let dir = Dir::new("injection");
     let writer = start(&dir);
-    writer.write("a\nforged\r\nb\0c\n");
+    writer.write(LogName::Mail, "a\nforged\r\nb\0c\n");
     writer.flush().await;
     assert_eq!(read(&dir, "mail.log_current"), "a forged  b c\n");
 }
@@ -89,22 +83,22 @@ async fn a_line_stays_a_line() {
 async fn rotation_by_another_is_noticed() {
     let dir = Dir::new("rotation");
     let writer = start(&dir);
-    writer.write("one");
+    writer.write(LogName::Mail, "one");
     writer.flush().await;
     rotate::rotate(dir.path()).unwrap();
-    writer.write("two");
+    writer.write(LogName::Mail, "two");
     writer.flush().await;
     assert_eq!(read(&dir, "mail.log_yesterday"), "one\n");
     assert_eq!(read(&dir, "mail.log_current"), "two\n");
-    writer.write("three");
+    writer.write(LogName::Mail, "three");
     writer.rotate().await.unwrap();
-    writer.write("four");
+    writer.write(LogName::Mail, "four");
     writer.flush().await;
     assert_eq!(read(&dir, "mail.log"), "one\n");
     assert_eq!(read(&dir, "mail.log_yesterday"), "two\nthree\n");
     assert_eq!(read(&dir, "mail.log_current"), "four\n");
     fs::remove_file(dir.path().join("mail.log_current")).unwrap();
-    writer.write("five");
+    writer.write(LogName::Mail, "five");
     writer.flush().await;
     assert_eq!(read(&dir, "mail.log_current"), "five\n");
 }
@@ -114,7 +108,7 @@ async fn a_cut_line_is_ended_first() {
     let dir = Dir::new("cut");
     fs::write(dir.path().join("mail.log_current"), "half a li").unwrap();
     let writer = start(&dir);
-    writer.write("whole");
+    writer.write(LogName::Mail, "whole");
     writer.flush().await;
     assert_eq!(read(&dir, "mail.log_current"), "half a li\nwhole\n");
 }
@@ -135,11 +129,11 @@ async fn a_full_disk_is_counted_reported_once_and_got_over() {
     )
     .unwrap();
     for _ in 0..3 {
-        assert_eq!(writer.write("lost"), Accepted::Queued);
+        assert_eq!(writer.write(LogName::Mail, "lost"), Accepted::Queued);
         writer.flush().await;
     }
     fs::remove_file(&current).unwrap();
-    writer.write("kept");
+    writer.write(LogName::Mail, "kept");
     writer.flush().await;
     let counts = writer.counts();
     assert_eq!((counts.written, counts.failed), (1, 3));
@@ -164,10 +158,10 @@ async fn a_missing_directory_does_not_matter_once_it_is_there() {
         },
     )
     .unwrap();
-    writer.write("lost");
+    writer.write(LogName::Mail, "lost");
     writer.flush().await;
     fs::create_dir(&inner).unwrap();
-    writer.write("kept");
+    writer.write(LogName::Mail, "kept");
     writer.flush().await;
     assert_eq!((writer.counts().failed, writer.counts().written), (1, 1));
     assert_eq!(read(&dir, "log/mail.log_current"), "kept\n");
@@ -203,7 +197,7 @@ fn dropping_the_writer_writes_what_waits() {
     let dir = Dir::new("drop");
     let writer = start(&dir);
     for _ in 0..100 {
-        writer.write("x");
+        writer.write(LogName::Mail, "x");
     }
     drop(writer);
     assert_eq!(read(&dir, "mail.log_current"), "x\n".repeat(100));
@@ -248,7 +242,7 @@ fn many_writers() {
             let writer = &writer;
             scope.spawn(move || {
                 for number in 0..500 {
-                    writer.write(format!("{thread} {number}"));
+                    writer.write(LogName::Mail, format!("{thread} {number}"));
                 }
             });
         }

@@ -135,14 +135,10 @@ impl Sender {
             port,
             last_resort: None,
         };
-        match reach(
-            &destination,
-            &rules,
-            &*server.resolver(settings.nameservers.as_deref()),
-            &options,
-        )
-        .await
-        {
+        let resolver = server
+            .resolver(settings.nameservers.as_deref())
+            .map_err(|error| Verdict::deferred("4.4.3", error.to_string()))?;
+        match reach(&destination, &rules, &*resolver, &options).await {
             Ok(connection) => {
                 let application = format!("SMTP/{}/{}", entry.host, connection.target().host);
                 server.journal.connection(
