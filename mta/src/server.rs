@@ -23,6 +23,7 @@ use crate::directory::{self, Directory};
 use crate::dns::{DnsError, Resolver};
 use crate::evaluate::Evaluator;
 use crate::explain::Ring;
+use crate::files::{close_to_others, make_private};
 use crate::filter::UserScripts;
 use crate::journal::Journal;
 use crate::metermaid::settings::{ClientSettings, Remote, Settings};
@@ -169,6 +170,8 @@ impl Server {
         ] {
             make_private(&dir).map_err(io(dir.clone()))?;
         }
+        let run = layout.root.join("run");
+        close_to_others(&run).map_err(io(run))?;
         let path = layout.queue();
         // opening reads the whole queue: not on the runtime's thread
         let opened = tokio::task::spawn_blocking(move || {
@@ -471,18 +474,4 @@ fn tls_names(configuration: &Configuration) -> Vec<String> {
     } else {
         vec![host, "localhost".into()]
     }
-}
-
-/// Makes a folder that only its owner may enter.
-pub fn make_private(dir: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
-    let mode = std::fs::metadata(dir)?.permissions().mode();
-    if mode & 0o077 != 0 && dir.file_name().is_some_and(|n| n == "run") {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
 }

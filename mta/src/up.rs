@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::configuration::Layout;
 use crate::directory::{self, Directory, DirectoryError, SaveError};
-use crate::server::make_private;
+use crate::files::make_private;
 
 /// The files of the example, each with its text.
 const FILES: &[(&str, &str)] = &[

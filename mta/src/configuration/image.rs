@@ -4,7 +4,6 @@
 //! what a server loads is what was tested. Loading builds the indexes anew.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -136,12 +135,8 @@ pub fn build(layout: &Layout) -> Result<Result<Configuration, LoadError>, ImageE
     };
     let body = postcard::to_stdvec(&image).map_err(|_| ImageError::Damaged)?;
     let path = layout.image();
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
-    file.write_all(&body)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, &path)?;
+    let sum = crc32fast::hash(&body).to_le_bytes();
+    // it may hold passwords, as option.dat does
+    crate::files::replace(&path, 0o600, &[MAGIC, &sum[..], &body].concat())?;
     Ok(Ok(configuration))
 }

@@ -4,9 +4,9 @@
 //! and the folder synced: a crash leaves the old file or the new one. [`edit`] holds a lock on `users.lock`
 //! from reading to renaming, so two commands never lose each other's change.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use grammar::{Diagnostic, Severity, Sources, Span};
@@ -147,39 +147,7 @@ impl Directory {
     pub fn save(&self, path: &Path) -> Result<(), SaveError> {
         // A link to the file stays a link.
         let path = resolved(path);
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|e| failed("naming", &path)(io::Error::other(e)))?;
-        let temporary = beside(&path, &format!(".users.{:016x}.new", u64::from_ne_bytes(random)));
-        let written = self.write(&path, &temporary);
-        if written.is_err() {
-            // What is left of a failed attempt has no further use; the error that counts is the first.
-            let _ = fs::remove_file(&temporary);
-        }
-        written
-    }
-
-    fn write(&self, path: &Path, temporary: &Path) -> Result<(), SaveError> {
-        let folder = beside(path, ".");
-        let opened = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(temporary);
-        let mut file = opened.map_err(failed("creating", temporary))?;
-        let owner = fs::metadata(path)
-            .or_else(|_| fs::metadata(&folder))
-            .map_err(failed("reading", path))?;
-        let mine = file.metadata().map_err(failed("reading", temporary))?;
-        if mine.uid() != owner.uid() {
-            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed("giving away", temporary))?;
-        }
-        file.write_all(self.to_text().as_bytes())
-            .map_err(failed("writing", temporary))?;
-        file.sync_all().map_err(failed("syncing", temporary))?;
-        fs::rename(temporary, path).map_err(failed("renaming", temporary))?;
-        File::open(&folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed("syncing", &folder))
+        crate::files::replace(&path, 0o600, self.to_text().as_bytes()).map_err(failed("writing", &path))
     }
 }
 

@@ -9,12 +9,11 @@
 //! Refuses: names that are no plain file names ([`check_name`]).
 //! Limits: [`MAX_SCRIPTS`], [`MAX_SCRIPT`], [`MAX_TOTAL`], [`MAX_NAME`], [`MAX_NAME_OCTETS`].
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::directory::user::check_uid;
-use crate::server::make_private;
+use crate::files::{make_private, remove, replace, sync_folder_of};
 
 /// Most scripts of a user.
 pub const MAX_SCRIPTS: usize = 50;
@@ -129,8 +128,8 @@ impl Scripts {
         };
         let text = std::fs::read(&self.copy)?;
         self.make_folder()?;
-        replace(&self.path(&name)?, &text)?;
-        replace(&self.name_file(), name.as_bytes())?;
+        replace(&self.path(&name)?, 0o600, &text)?;
+        replace(&self.name_file(), 0o600, name.as_bytes())?;
         Ok(())
     }
 
@@ -210,9 +209,9 @@ impl Scripts {
         let _change = lock();
         self.have_space(name, text.len() as u64)?;
         self.make_folder()?;
-        replace(&path, text)?;
+        replace(&path, 0o600, text)?;
         if self.active().as_deref() == Some(name) {
-            replace(&self.copy, text)?;
+            replace(&self.copy, 0o600, text)?;
         }
         Ok(())
     }
@@ -226,8 +225,8 @@ impl Scripts {
             return Ok(());
         }
         let text = read(&self.path(name)?, name)?;
-        replace(&self.copy, &text)?;
-        replace(&self.name_file(), name.as_bytes())?;
+        replace(&self.copy, 0o600, &text)?;
+        replace(&self.name_file(), 0o600, name.as_bytes())?;
         Ok(())
     }
 
@@ -242,7 +241,7 @@ impl Scripts {
             return Err(ScriptError::Active(name.to_string()));
         }
         std::fs::remove_file(&path)?;
-        sync_folder(&path)?;
+        sync_folder_of(&path)?;
         Ok(())
     }
 
@@ -258,9 +257,9 @@ impl Scripts {
         }
         let active = self.active().as_deref() == Some(from);
         std::fs::rename(&old, &new)?;
-        sync_folder(&new)?;
+        sync_folder_of(&new)?;
         if active {
-            replace(&self.name_file(), to.as_bytes())?;
+            replace(&self.name_file(), 0o600, to.as_bytes())?;
         }
         Ok(())
     }
@@ -275,36 +274,4 @@ fn read(path: &Path, name: &str) -> Result<Vec<u8>, ScriptError> {
         std::io::ErrorKind::NotFound => ScriptError::Missing(name.to_string()),
         _ => e.into(),
     })
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Ok(()) => sync_folder(path),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Replaces a file as a whole. The name beside it begins with a dot, as no script and no user does.
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let beside = path.with_file_name(".new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    sync_folder(path)
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }

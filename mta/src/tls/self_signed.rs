@@ -2,10 +2,7 @@
 //!
 //! The files have fixed names, so a renewal never touches files that an administrator put there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -115,30 +112,8 @@ fn date(seconds: i64) -> (i32, u8, u8) {
     )
 }
 
-/// Writes a file all or nothing, with `mode` from the beginning.
 fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), TlsError> {
-    let temporary = path.with_extension("pem.new");
-    let attempt = || -> io::Result<()> {
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(mode)
-            .open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(
-            path.parent()
-                .filter(|p| !p.as_os_str().is_empty())
-                .unwrap_or(Path::new(".")),
-        )?
-        .sync_all()
-    };
-    attempt().map_err(|error| TlsError::Write {
+    crate::files::replace(path, mode, content).map_err(|error| TlsError::Write {
         path: path.to_path_buf(),
         error,
     })
