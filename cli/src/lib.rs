@@ -31,6 +31,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod imsimta;
+mod privileges;
 pub mod sluice;
 pub mod test;
 

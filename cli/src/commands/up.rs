@@ -10,6 +10,7 @@ use mta::up::{NewSite, add_user, create, exists};
 
 use super::{block_on, layout, report};
 use crate::console::Console;
+use crate::privileges::{Privileges, drop_privileges, raise_file_limit};
 use crate::{Exit, Failure};
 
 /// The arguments of `up`.
@@ -90,30 +91,28 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         }
         writeln!(console.out)?;
     }
+    give_up_privileges(&layout, console)?;
     block_on(serve(layout, console))?
 }
 
-/// Asks for as many open files as this process may have: each session takes one.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // refused, the server runs with fewer sessions
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+/// Before the first thread of a server.
+fn give_up_privileges(layout: &Layout, console: &mut Console<'_>) -> Result<(), Failure> {
+    raise_file_limit();
+    let privileges = drop_privileges(&layout.root).map_err(|error| {
+        let root = layout.root.display();
+        Failure::Failed(format!("cannot become the owner of {root}: {error}"))
+    })?;
+    match privileges {
+        Privileges::None => {}
+        Privileges::Owner(uid) => console.note(&format!("the server runs as user {uid}, the owner of its site")),
+        Privileges::Root => console.note(
+            "the server runs as root; give its site to a user of its own with `chown -R`, then it runs as that one",
+        ),
+    }
+    Ok(())
 }
 
 async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    raise_file_limit();
-    if rustix::process::geteuid().is_root() {
-        console.note(
-            "the server runs as root; start it as a user of its own, ports over 1024 need no privileges",
-        );
-    }
     let running = match Server::start(layout).await {
         Ok(running) => running,
         Err(StartError::Configuration(error)) => return Err(report(&error, console)?),
@@ -146,6 +145,7 @@ pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, 
             "metermaid.config.secret is not set in msg.conf; clients need the same".into(),
         ));
     };
+    give_up_privileges(&layout(console), console)?;
     block_on(async {
         let listener = tokio::net::TcpListener::bind((server.listen, server.port))
             .await

@@ -4,6 +4,7 @@ mod auth;
 mod crash;
 mod delivery;
 mod hostile;
+mod privileges;
 mod readdress;
 mod relay;
 mod reload;
