@@ -19,13 +19,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
-use crate::disk::{Disk, RealDisk, is_full};
+use crate::disk::{Disk, is_full};
 
 /// The longest name of a folder's directory, in bytes.
 pub const FOLDER_LIMIT: usize = 240;
@@ -72,18 +73,20 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> MaildirError + '_ {
 }
 
 /// A mailbox in Maildir format.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Maildir {
+    disk: Arc<dyn Disk>,
     root: PathBuf,
     host: String,
 }
 
 impl Maildir {
     /// Opens the Maildir at `path`, making it if it is not there.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, MaildirError> {
+    pub fn open(disk: Arc<dyn Disk>, path: impl Into<PathBuf>) -> Result<Self, MaildirError> {
         let root = path.into();
-        make(&root)?;
+        make(&*disk, &root)?;
         Ok(Self {
+            disk,
             root,
             host: escape_host(&host_name()),
         })
@@ -94,7 +97,8 @@ impl Maildir {
         &self.root
     }
 
-    /// Delivers a message with CRLF line ends; returns the file it is in, durable.
+    /// Delivers a message with CRLF line ends, given in parts that each end a line but the last; returns the file
+    /// it is in, durable.
     ///
     /// `key` names the delivery: the same message to the same recipient has the same key at every attempt, and
     /// no other delivery to this mailbox has it. `folder`: `None` is the inbox. `flags` are IMAP flags; those
@@ -102,7 +106,7 @@ impl Maildir {
     pub fn deliver(
         &self,
         key: &str,
-        content: &[u8],
+        content: &[&[u8]],
         folder: Option<&str>,
         flags: &[String],
     ) -> Result<PathBuf, MaildirError> {
@@ -110,9 +114,9 @@ impl Maildir {
         let marker = format!("K{}", escape_key(key));
         for sub in ["new", "cur"] {
             let sub = dir.join(sub);
-            if let Some(there) = find(&sub, &marker)? {
+            if let Some(there) = self.find(&sub, &marker)? {
                 // Whoever put it there may have died before it was durable.
-                RealDisk.sync_dir(&sub).map_err(failed(&sub))?;
+                self.disk.sync_dir(&sub).map_err(failed(&sub))?;
                 return Ok(there);
             }
         }
@@ -125,15 +129,16 @@ impl Maildir {
         let temporary = dir.join("tmp").join(name);
         let target_dir = dir.join(sub);
         let target = target_dir.join(last_name);
-        let outcome = write(&temporary, content)
+        let outcome = self
+            .write(&temporary, content)
             .map_err(failed(&temporary))
-            .and_then(|()| RealDisk.rename(&temporary, &target).map_err(failed(&target)));
+            .and_then(|()| self.disk.rename(&temporary, &target).map_err(failed(&target)));
         if let Err(error) = outcome {
             // If this fails too, readers clear tmp/ in time.
-            let _ = RealDisk.remove(&temporary);
+            let _ = self.disk.remove(&temporary);
             return Err(error);
         }
-        RealDisk.sync_dir(&target_dir).map_err(failed(&target_dir))?;
+        self.disk.sync_dir(&target_dir).map_err(failed(&target_dir))?;
         Ok(target)
     }
 
@@ -151,16 +156,59 @@ impl Maildir {
         let dir = self.root.join(name);
         // The marker is made last: where it is, all else is durable.
         let marker = dir.join("maildirfolder");
-        if !marker.exists() {
-            make(&dir)?;
-            match RealDisk.create(&marker) {
+        if self.disk.len(&marker).is_err() {
+            make(&*self.disk, &dir)?;
+            match self.disk.create(&marker) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&marker)(error)),
             }
-            RealDisk.sync_dir(&dir).map_err(failed(&dir))?;
+            self.disk.sync_dir(&dir).map_err(failed(&dir))?;
         }
         Ok(dir)
+    }
+
+    /// The file of a directory whose name has the key.
+    fn find(&self, dir: &Path, marker: &str) -> Result<Option<PathBuf>, MaildirError> {
+        let files = self.disk.list(dir).map_err(failed(dir))?;
+        Ok(files.into_iter().find(|file| {
+            let name = file.file_name().and_then(|name| name.to_str());
+            name.and_then(|name| name.split_once('.'))
+                .and_then(|(_, rest)| rest.strip_prefix(marker))
+                .is_some_and(|rest| rest.starts_with(','))
+        }))
+    }
+
+    fn write(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
+        let mut file = self.disk.create(path)?;
+        let mut buffer = Vec::with_capacity(content.iter().map(|part| part.len()).sum::<usize>().min(CHUNK));
+        for part in content {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                let (line, after) = rest.split_at(end.min(CHUNK));
+                match line.strip_suffix(b"\r\n") {
+                    Some(text) => {
+                        buffer.extend_from_slice(text);
+                        buffer.push(b'\n');
+                    }
+                    // A CR at the end of a piece of a very long line: the LF may be the first byte of the next.
+                    None if line.last() == Some(&b'\r') && after.first() == Some(&b'\n') => {
+                        buffer.extend_from_slice(line.get(..line.len() - 1).unwrap_or_default());
+                    }
+                    None => buffer.extend_from_slice(line),
+                }
+                rest = after;
+                if buffer.len() >= CHUNK {
+                    file.append(&buffer)?;
+                    buffer.clear();
+                }
+            }
+        }
+        if !buffer.is_empty() {
+            file.append(&buffer)?;
+        }
+        file.sync()
     }
 
     /// Seconds first, as every reader expects; then the key, and what makes the name the only one of its kind.
@@ -173,59 +221,12 @@ impl Maildir {
     }
 }
 
-fn make(dir: &Path) -> Result<(), MaildirError> {
+fn make(disk: &dyn Disk, dir: &Path) -> Result<(), MaildirError> {
     for sub in ["tmp", "new", "cur"] {
         let path = dir.join(sub);
-        RealDisk.create_dir(&path).map_err(failed(&path))?;
+        disk.create_dir(&path).map_err(failed(&path))?;
     }
-    RealDisk.create_dir(dir).map_err(failed(dir))
-}
-
-/// The file of a directory whose name has the key.
-fn find(dir: &Path, marker: &str) -> Result<Option<PathBuf>, MaildirError> {
-    for item in std::fs::read_dir(dir).map_err(failed(dir))? {
-        let item = item.map_err(failed(dir))?;
-        let name = item.file_name();
-        let found = name
-            .to_str()
-            .and_then(|name| name.split_once('.'))
-            .and_then(|(_, rest)| rest.strip_prefix(marker))
-            .is_some_and(|rest| rest.starts_with(','));
-        if found {
-            return Ok(Some(item.path()));
-        }
-    }
-    Ok(None)
-}
-
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = RealDisk.create(path)?;
-    let mut buffer = Vec::with_capacity(content.len().min(CHUNK));
-    let mut rest = content;
-    while !rest.is_empty() {
-        let line = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(rest.len(), |at| at + 1);
-        let (line, after) = rest.split_at(line.min(CHUNK));
-        match line.strip_suffix(b"\r\n") {
-            Some(text) => {
-                buffer.extend_from_slice(text);
-                buffer.push(b'\n');
-            }
-            // A CR at the end of a piece of a very long line: the LF may be the first byte of the next.
-            None if line.last() == Some(&b'\r') && after.first() == Some(&b'\n') => {
-                buffer.extend_from_slice(line.get(..line.len() - 1).unwrap_or_default());
-            }
-            None => buffer.extend_from_slice(line),
-        }
-        rest = after;
-        if buffer.len() >= CHUNK || rest.is_empty() {
-            file.append(&buffer)?;
-            buffer.clear();
-        }
-    }
-    file.sync()
+    disk.create_dir(dir).map_err(failed(dir))
 }
 
 /// The letters of Maildir for IMAP flags, in order and once each, and the flags that have none.

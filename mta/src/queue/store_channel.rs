@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use policy::site::Site;
+use store::disk::RealDisk;
 use store::maildir::{Maildir, MaildirError};
 use store::spool::Entry;
 
@@ -16,7 +18,7 @@ pub async fn deliver(
     server: &Arc<Server>,
     site: &Site,
     entry: &Arc<Entry>,
-    content: &[u8],
+    content: &Bytes,
     pending: &[usize],
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(pending.len());
@@ -33,13 +35,14 @@ pub async fn deliver(
             continue;
         }
         let path = server.layout.store().join(&uid).join("Maildir");
-        let mut message = format!("Return-Path: <{}>\r\n", entry.envelope.from).into_bytes();
-        message.extend_from_slice(content);
+        let return_path = format!("Return-Path: <{}>\r\n", entry.envelope.from);
+        let content = content.clone();
         let key = format!("{}.{n}", entry.id.0);
         let (folder, flags) = (recipient.folder.clone(), recipient.flags.clone());
         // files and their syncs are not for the runtime's threads
         let done = tokio::task::spawn_blocking(move || {
-            Maildir::open(&path)?.deliver(&key, &message, folder.as_deref(), &flags)
+            let parts = [return_path.as_bytes(), &*content];
+            Maildir::open(Arc::new(RealDisk), &path)?.deliver(&key, &parts, folder.as_deref(), &flags)
         })
         .await;
         verdicts.push(match done {

@@ -58,7 +58,8 @@ struct Names {
 enum NameChange {
     Link(PathBuf, u64),
     Unlink(PathBuf),
-    Rename(PathBuf, PathBuf),
+    /// From, to, and what it is the name of.
+    Rename(PathBuf, PathBuf, u64),
     Directory(PathBuf),
 }
 
@@ -81,10 +82,9 @@ impl Names {
             NameChange::Unlink(path) => {
                 self.files.remove(path);
             }
-            NameChange::Rename(from, to) => {
-                if let Some(inode) = self.files.remove(from) {
-                    self.files.insert(to.clone(), inode);
-                }
+            NameChange::Rename(from, to, inode) => {
+                self.files.remove(from);
+                self.files.insert(to.clone(), *inode);
             }
             NameChange::Directory(path) => {
                 self.dirs.insert(path.clone());
@@ -94,11 +94,11 @@ impl Names {
 }
 
 impl NameChange {
-    fn directory(&self) -> Option<&Path> {
+    /// A sync of `dir` makes it durable. A rename is one change, so that of either directory does.
+    fn is_in(&self, dir: &Path) -> bool {
         match self {
-            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(path, _) | Self::Directory(path) => {
-                path.parent()
-            }
+            Self::Link(path, _) | Self::Unlink(path) | Self::Directory(path) => path.parent() == Some(dir),
+            Self::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
         }
     }
 }
@@ -486,14 +486,12 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let stops = state.call()?;
-        if !state.names.files.contains_key(from) {
-            return Err(not_found());
-        }
+        let inode = *state.names.files.get(from).ok_or_else(not_found)?;
         if state.fail_renames > 0 {
             state.fail_renames -= 1;
             return Err(io::Error::other("simulated rename failure"));
         }
-        state.change(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
+        state.change(NameChange::Rename(from.to_path_buf(), to.to_path_buf(), inode));
         if stops { Err(gone()) } else { Ok(()) }
     }
 
@@ -530,7 +528,7 @@ impl Disk for SimDisk {
         }
         let pending = std::mem::take(&mut state.pending);
         for change in pending {
-            if change.directory() == Some(dir) {
+            if change.is_in(dir) {
                 state.durable.apply(&change);
             } else {
                 state.pending.push(change);
