@@ -10,9 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 /// `U` entry of a failed authentication: the tag that log watchers look for.
 pub const BAD_PASSWORD: &str = "Bad password";
 
-/// The reply to a failed authentication, and the diagnostic of its `U` entry.
-pub const BAD_PASSWORD_REPLY: &str = "535 5.7.8 Bad username or password (Authentication failed).";
-
 /// Transport information: `TCP|local-ip|local-port|remote-ip|remote-port`, whichever side opened it.
 ///
 /// An IPv4 address mapped into IPv6 is shown as IPv4.

@@ -363,7 +363,7 @@ impl Session {
             SaslError::Temporary => Reply::no(error.to_string()).code("TRYLATER"),
             error => Reply::no(error.to_string()),
         };
-        self.log("Bad username or password", &login, &format!("NO {}", reply.text));
+        self.log(error.log_tag(), &login, &format!("NO {}", reply.text));
         self.protocol.reply(&reply);
         self.bad_auth += 1;
         if self.bad_auth >= MAX_BAD_AUTH {

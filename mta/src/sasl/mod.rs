@@ -32,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::directory::{Directory, User, verifier};
+use crate::log::describe::BAD_PASSWORD;
 
 pub use failures::AuthFailures;
 
@@ -158,6 +159,15 @@ impl SaslError {
             }
             SaslError::Temporary => (454, "4.7.0", "Temporary authentication failure."),
             SaslError::OutOfStep => (503, "5.5.1", "No authentication exchange in progress."),
+        }
+    }
+
+    /// Tag of the `U` entry: log watchers count [`BAD_PASSWORD`], and may block who guesses. A mechanism that is
+    /// not there or a line that is not base64 is no guess.
+    pub fn log_tag(self) -> &'static str {
+        match self.is_bad_guess() {
+            true => BAD_PASSWORD,
+            false => "Authentication failed",
         }
     }
 

@@ -766,7 +766,7 @@ impl Session {
             };
             tokio::time::sleep(delay).await;
         }
-        self.log_authentication("Bad username or password", &login, &reply.summary());
+        self.log_authentication(error.log_tag(), &login, &reply.summary());
         reply
     }
 

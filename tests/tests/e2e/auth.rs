@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use tests::{Client, Ran, Server, Site};
+use tests::{Client, Ran, Server, Site, base64};
 
 fn swaks(server: SocketAddr, from: &str, to: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("swaks");
@@ -104,27 +104,6 @@ fn swaks_sends_plain_and_over_tls() {
     assert!(wrong.out.contains(" 535 5.7.8"), "{}", wrong.out);
 }
 
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let encode = |chunk: &[u8]| {
-        let number = chunk
-            .iter()
-            .chain([&0u8; 2])
-            .take(3)
-            .fold(0u32, |n, b| n << 8 | u32::from(*b));
-        (0..4)
-            .map(|i| {
-                if i <= chunk.len() {
-                    char::from(DIGITS[(number >> (18 - 6 * i) & 63) as usize])
-                } else {
-                    '='
-                }
-            })
-            .collect::<String>()
-    };
-    text.as_bytes().chunks(3).map(encode).collect()
-}
-
 #[test]
 fn submission_needs_tls_and_a_login() {
     let site = Site::new();
@@ -142,9 +121,7 @@ fn submission_needs_tls_and_a_login() {
     );
     assert!(!offered.contains("STARTTLS"), "{offered}");
     client.say("MAIL FROM:<alice@example.com>").expect(530);
-    client
-        .say(&format!("AUTH PLAIN {}", base64("\0alice\0wrong")))
-        .expect(535);
+    client.login("alice", "wrong").expect(535);
     client.say("MAIL FROM:<alice@example.com>").expect(530);
     // LOGIN, word by word
     client.say("AUTH LOGIN").expect(334);
@@ -236,12 +213,7 @@ fn login_and_tls_show_in_channel_and_flags() {
             client.start_tls();
         }
         if login {
-            client
-                .say(&format!(
-                    "AUTH PLAIN {}",
-                    base64(&format!("\0alice\0{}", site.password("alice")))
-                ))
-                .expect(235);
+            client.login("alice", site.password("alice")).expect(235);
         }
         let sender = format!("{}@example.com", name.replace([' ', ','], "-"));
         client.say(&format!("MAIL FROM:<{sender}>")).expect(250);

@@ -4,6 +4,7 @@ mod auth;
 mod crash;
 mod delivery;
 mod hostile;
+mod refused;
 mod relay;
 mod reload;
 mod tools;
