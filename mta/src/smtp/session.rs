@@ -3,6 +3,10 @@
 //! The session owns the stream; the protocol machine sees octets only, the [`Decider`] facts only. No input
 //! is read while a decision is pending, so a client that pipelines without end waits.
 
+mod auth;
+mod log;
+mod message;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +17,7 @@ use policy::Facts;
 use policy::channel::Need;
 use policy::site::Site;
 use store::envelope::Recipient;
-use store::spool::{EntryId, SpoolError};
+use store::spool::EntryId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -21,21 +25,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::SessionFacts;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
-use crate::filter::{self, Filtered};
-use crate::journal::{Connection as Said, Said as MessageSaid};
+use crate::journal::Connection as Said;
 use crate::log::record::{Action, Direction};
-use crate::queue::outcome;
-use crate::sasl::{self, Exchange, Step};
+use crate::sasl::{self, Exchange};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
-use crate::smtp::protocol::{
-    CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol,
-};
-use crate::smtp::wire::BodyCounts;
-use crate::transaction::{
-    Accepted, Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
-};
-use crate::vacation;
+use crate::smtp::protocol::{CloseReason, Event, Features, Limits, Reply, Request, Server as Protocol};
+use crate::transaction::{Admission, Collector, Decider, Record, unique_id};
 
 /// Longest wait for the next command (COMMAND_RECEIVE_TIME).
 const COMMAND_TIME: Duration = Duration::from_secs(300);
@@ -48,12 +44,6 @@ const REPLY_TIME: Duration = Duration::from_secs(300);
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
-
-/// J entries of one session.
-const MAX_J_ENTRIES: u32 = 10;
-
-/// B entries of one session.
-const MAX_B_ENTRIES: u32 = 10;
 
 /// Message size where the site sets none, in octets.
 const MESSAGE_LIMIT: u64 = 100 << 20;
@@ -89,7 +79,7 @@ struct Session {
     j_entries: u32,
     b_entries: u32,
     transaction_id: String,
-    /// A login is to be answered later than now.
+    /// Log text of PORT_ACCESS, for the C entry.
     log_text: String,
     tls: bool,
     /// Queue entries of this session; the first ones, for explaining.
@@ -470,457 +460,5 @@ impl Session {
             self.log_rejection(&from, &recipient, &reply);
         }
         reply
-    }
-
-    fn data(&mut self, chunking: bool) -> Reply {
-        let host = self.decider.site().host().to_string();
-        let site = Arc::clone(self.decider.site());
-        let Some(transaction) = &mut self.decider.transaction else {
-            return Reply::local_trouble();
-        };
-        if transaction
-            .recipient_cutoff
-            .is_some_and(|cutoff| transaction.presented > cutoff)
-        {
-            return Reply::new(
-                451,
-                (4, 4, 5),
-                "Error ending envelope - too many recipients presented",
-            );
-        }
-        if chunking {
-            transaction.envelope.modifiers.push('C');
-        }
-        let one = match transaction.recipients.as_slice() {
-            [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
-            _ => None,
-        };
-        let limit = if transaction.size_limit > 0 {
-            transaction.size_limit
-        } else {
-            MESSAGE_LIMIT
-        };
-        let facts = &self.decider.facts;
-        let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
-            (false, ..) => "SMTP",
-            (_, false, false) => "ESMTP",
-            (_, true, false) => "ESMTPS",
-            (_, false, true) => "ESMTPA",
-            (_, true, true) => "ESMTPSA",
-        };
-        let header = HeaderFacts {
-            id_domain: site.options.text("ID_DOMAIN", &host).to_string(),
-            host,
-            helo: facts.helo.clone(),
-            client: facts.client.map(|(ip, _)| ip.to_string()).unwrap_or_default(),
-            protocol: protocol.into(),
-            tls: facts.tls.clone().unwrap_or_default(),
-            id: self.transaction_id.clone(),
-            recipient: one,
-        };
-        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit);
-        if filter::applies(
-            &self.server.configuration.load().scripts,
-            &self.server.user_scripts,
-        ) {
-            collector.keep_copy();
-        }
-        self.collector = Some(collector);
-        Reply::start_mail()
-    }
-
-    async fn message(&mut self, counts: BodyCounts) -> Reply {
-        self.decider
-            .say(|| format!("C: (message of {} octets)", counts.octets));
-        let (Some(collector), Some(mut transaction)) =
-            (self.collector.take(), self.decider.transaction.take())
-        else {
-            return Reply::local_trouble();
-        };
-        let collected = match collector.finish().await {
-            Ok(Ok(collected)) => collected,
-            Ok(Err(_)) => {
-                return Reply::new(
-                    552,
-                    (5, 3, 4),
-                    "the message exceeds the size limit computed for this transaction",
-                );
-            }
-            Err(error) => return self.not_queued(error),
-        };
-        if let Some(limit) = self
-            .destination_limit(&transaction)
-            .filter(|limit| collected.size() > *limit)
-        {
-            return Reply::new(
-                552,
-                (5, 3, 4),
-                format!("a destination takes no message over {} kilobytes", limit / 1024),
-            );
-        }
-        let (copy, header_len) = (collected.copy.clone(), collected.header_len());
-        let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
-            Ok(filtered) => filtered,
-            Err(reply) => return reply,
-        };
-        let site = Arc::clone(self.decider.site());
-        let to = Enqueue {
-            spool: &*self.server.spool,
-            site: &site,
-            now: now(),
-        };
-        let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
-            Ok(queued) => queued,
-            Err(error) => return self.not_queued(error),
-        };
-        self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        self.server
-            .queued(&queued.entries, &transaction.envelope.source_channel);
-        let room = RECORDS.saturating_sub(self.entries.len());
-        self.entries.extend(queued.entries.iter().take(room));
-        if let Some(raw) = copy {
-            self.after_filter(filtered, &transaction, raw, header_len).await;
-        }
-        Reply::message_ok(&self.transaction_id, self.decider.site().host())
-    }
-
-    /// The smallest `blocklimit` of the channels that the message goes to, in octets.
-    fn destination_limit(&self, transaction: &Transaction) -> Option<u64> {
-        let site = self.decider.site();
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
-        let limit = |a: &Accepted| site.channel(&a.channel)?.settings.block_limit.filter(|n| *n > 0);
-        transaction
-            .recipients
-            .iter()
-            .filter_map(limit)
-            .min()
-            .map(|blocks| blocks.saturating_mul(block))
-    }
-
-    fn not_queued(&self, error: SpoolError) -> Reply {
-        self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
-        crate::complain!("a message could not be queued: {error}");
-        match error {
-            SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
-            _ => Reply::new(
-                452,
-                (4, 3, 0),
-                "the message cannot be queued now, try again later",
-            ),
-        }
-    }
-
-    /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
-    async fn filter(
-        &mut self,
-        transaction: &mut Transaction,
-        message: Option<&Arc<[u8]>>,
-    ) -> Result<Filtered, Reply> {
-        let Some(raw) = message.map(Arc::clone) else {
-            return Ok(Filtered::default());
-        };
-        let configuration = self.server.configuration.load_full();
-        let scripts = &configuration.scripts;
-        let filtered = self
-            .decider
-            .filter(scripts, &self.server.user_scripts, transaction, raw)
-            .await;
-        match filtered.refused.first() {
-            Some((_, reason)) if transaction.recipients.is_empty() => {
-                let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
-                for (accepted, _) in &filtered.refused {
-                    let from = transaction.envelope.from.clone();
-                    self.log_rejection(&from, &accepted.recipient, &reply);
-                }
-                Err(reply)
-            }
-            _ => Ok(filtered),
-        }
-    }
-
-    /// What scripts want done once the message is on stable storage.
-    async fn after_filter(
-        &mut self,
-        filtered: Filtered,
-        transaction: &Transaction,
-        raw: Arc<[u8]>,
-        header_len: u32,
-    ) {
-        let site = Arc::clone(self.decider.site());
-        if !filtered.refused.is_empty() {
-            // others keep the message: the refusal goes by mail
-            outcome::refuse(
-                &self.server,
-                &site,
-                transaction,
-                (&raw, header_len),
-                filtered.refused,
-            )
-            .await;
-        }
-        for reply in filtered.replies {
-            vacation::send(&self.server, &site, reply).await;
-        }
-        if let Some(memory) = self
-            .server
-            .memory
-            .clone()
-            .filter(|_| !filtered.remember.is_empty())
-        {
-            let at = now();
-            let done = tokio::task::spawn_blocking(move || {
-                filtered.remember.iter().try_for_each(|(key, seconds)| {
-                    let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
-                    memory.remember(key, until, at).map(|_| ())
-                })
-            })
-            .await;
-            if let Ok(Err(error)) = done {
-                crate::complain!("{error}");
-            }
-        }
-    }
-
-    async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {
-        self.decider.say(|| format!("C: AUTH {mechanism} ..."));
-        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
-        let decoded = initial
-            .as_ref()
-            .map(|word| sasl::encoding::decode_initial(word.as_bytes()));
-        let initial = match decoded.transpose() {
-            Ok(initial) => initial,
-            Err(error) => return self.auth_failed(error).await,
-        };
-        let directory = self.server.directory.load_full();
-        let (exchange, step) = Exchange::start(mechanism, initial.as_deref(), directory, &policy);
-        self.exchange = Some(exchange);
-        self.auth_step(step).await
-    }
-
-    async fn auth_response(&mut self, line: &str) -> Reply {
-        let message = match sasl::encoding::decode_response(line.as_bytes()) {
-            Ok(message) => message,
-            Err(error) => return self.auth_failed(error).await,
-        };
-        let Some(exchange) = &mut self.exchange else {
-            return Reply::auth_failed();
-        };
-        let step = exchange.respond(&message);
-        self.auth_step(step).await
-    }
-
-    async fn auth_step(&mut self, step: Step) -> Reply {
-        let step = match step {
-            Step::Verify(verification) => {
-                let Ok(_permit) = self.server.verifications.acquire().await else {
-                    return Reply::local_trouble();
-                };
-                match tokio::task::spawn_blocking(move || verification.run()).await {
-                    Ok(step) => step,
-                    Err(_) => return Reply::local_trouble(),
-                }
-            }
-            step => step,
-        };
-        match step {
-            Step::Challenge(octets) => Reply::challenge(sasl::encoding::encode(&octets)),
-            Step::Success { uid, sender_address } => {
-                let mechanism = self
-                    .exchange
-                    .take()
-                    .and_then(|e| e.mechanism())
-                    .map_or("", |m| m.name());
-                if let Ok(mut failures) = self.server.failures.lock() {
-                    failures.succeeded(self.peer.client.ip());
-                }
-                self.decider.authenticated(uid.clone(), sender_address);
-                let tag = format!(
-                    "Authentication successful - switched to channel {}",
-                    self.decider.facts.channel
-                );
-                self.log_authentication(&tag, &uid, "235 2.7.0");
-                Reply::auth_ok(mechanism)
-            }
-            Step::Failure(error) => self.auth_failed(error).await,
-            Step::Verify(_) => Reply::local_trouble(),
-        }
-    }
-
-    async fn auth_failed(&mut self, error: sasl::SaslError) -> Reply {
-        let login = self
-            .exchange
-            .take()
-            .and_then(|e| e.login().map(str::to_string))
-            .unwrap_or_default();
-        let (code, status, text) = error.reply();
-        let status: Vec<u16> = status.split('.').filter_map(|n| n.parse().ok()).collect();
-        let reply = match status[..] {
-            [class, subject, detail] => Reply::new(code, (class as u8, subject, detail), text),
-            _ => Reply::auth_failed(),
-        };
-        if error.is_bad_guess() {
-            let client = self.peer.client.ip();
-            let delay = match self.server.failures.lock() {
-                Ok(mut failures) => failures.failed(client, Instant::now()),
-                Err(_) => Duration::from_secs(10),
-            };
-            tokio::time::sleep(delay).await;
-        }
-        self.log_authentication(error.log_tag(), &login, &reply.summary());
-        reply
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::BadCommand { line, reply } => {
-                self.decider.say(|| format!("C: {line}"));
-                self.decider.say(|| format!("S: {}", reply.summary()));
-                if self.b_entries < MAX_B_ENTRIES {
-                    self.b_entries += 1;
-                    let recipient = Recipient {
-                        address: line.clone(),
-                        original: line,
-                        ..Recipient::default()
-                    };
-                    self.log_entry(Action::BadCommand, "", &recipient, &reply);
-                }
-            }
-            Notice::SenderRefused { mail, reply } => {
-                self.decider
-                    .say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
-                self.log_rejection(&mail.from, &Recipient::default(), &reply);
-            }
-            Notice::RecipientRefused { rcpt, reply } => {
-                self.decider
-                    .say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
-                let from = self
-                    .decider
-                    .transaction
-                    .as_ref()
-                    .map(|t| t.envelope.from.clone())
-                    .unwrap_or_default();
-                let original = format!("rfc822;{}", rcpt.to);
-                let recipient = Recipient {
-                    address: rcpt.to,
-                    original,
-                    ..Recipient::default()
-                };
-                self.log_rejection(&from, &recipient, &reply);
-            }
-            Notice::MessageRefused { reply, counts } => {
-                self.decider
-                    .say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
-                self.collector = None;
-                if let Some(transaction) = self.decider.transaction.take() {
-                    for accepted in &transaction.recipients {
-                        let from = transaction.envelope.from.clone();
-                        self.log_rejection(&from, &accepted.recipient, &reply);
-                    }
-                }
-            }
-            Notice::AuthCancelled => self.exchange = None,
-        }
-    }
-
-    fn log_rejection(&mut self, from: &str, recipient: &Recipient, reply: &Reply) {
-        if self.j_entries >= MAX_J_ENTRIES {
-            return;
-        }
-        self.j_entries += 1;
-        let mut reply = reply.clone();
-        if self.j_entries == MAX_J_ENTRIES {
-            reply
-                .text
-                .push("(further rejections of this session are not logged)".into());
-        }
-        self.log_entry(Action::RejectedRecipient, from, recipient, &reply);
-    }
-
-    fn log_entry(&self, action: Action, from: &str, recipient: &Recipient, reply: &Reply) {
-        let envelope = self.envelope(from);
-        let diagnostic = reply.summary();
-        let said = MessageSaid {
-            source_channel: &envelope.source_channel,
-            diagnostic: &diagnostic,
-            modifiers: &envelope.modifiers,
-            ..MessageSaid::default()
-        };
-        self.server
-            .journal
-            .message(action, &envelope, recipient, &said, None);
-    }
-
-    /// V entries: the transaction ended while its message arrived.
-    fn log_aborted(&mut self, reason: &str) {
-        let Some(transaction) = self.decider.transaction.take() else {
-            return;
-        };
-        let said = MessageSaid {
-            source_channel: &transaction.envelope.source_channel,
-            diagnostic: reason,
-            modifiers: &transaction.envelope.modifiers,
-            ..MessageSaid::default()
-        };
-        for accepted in &transaction.recipients {
-            self.server.journal.message(
-                Action::Aborted,
-                &transaction.envelope,
-                &accepted.recipient,
-                &said,
-                None,
-            );
-        }
-    }
-
-    fn envelope(&self, from: &str) -> store::envelope::Envelope {
-        let f = &self.decider.facts;
-        let letters = [
-            (f.esmtp, 'E'),
-            (f.tls.is_some(), 'S'),
-            (f.auth_user.is_some(), 'A'),
-        ];
-        store::envelope::Envelope {
-            from: from.to_string(),
-            source_channel: f.channel.clone(),
-            transport: f.transport(),
-            application: f.application(),
-            helo: f.helo.clone(),
-            auth_user: f.auth_user.clone(),
-            modifiers: letters.into_iter().filter(|l| l.0).map(|l| l.1).collect(),
-            ..Default::default()
-        }
-    }
-
-    fn log_connection(&self, action: Action, diagnostic: &str) {
-        let facts = &self.decider.facts;
-        let closed = action == Action::Closed;
-        let (transport, application) = (facts.transport(), facts.application());
-        let said = Said {
-            transport: &transport,
-            application: if closed { &application } else { "SMTP" },
-            tag: if closed { &self.log_text } else { "" },
-            diagnostic,
-            open_seconds: closed.then(|| self.began.elapsed().as_secs()),
-            ..Said::default()
-        };
-        self.server
-            .journal
-            .connection(action, &facts.channel, Direction::Inbound, &said);
-    }
-
-    fn log_authentication(&self, tag: &str, username: &str, diagnostic: &str) {
-        let facts = &self.decider.facts;
-        let (transport, application) = (facts.transport(), facts.application());
-        let said = Said {
-            transport: &transport,
-            application: &application,
-            tag,
-            username,
-            diagnostic,
-            ..Said::default()
-        };
-        self.server
-            .journal
-            .connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
     }
 }

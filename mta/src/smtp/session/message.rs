@@ -1,0 +1,228 @@
+//! The message of a transaction: taken in, filtered, queued.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Zoned;
+use store::spool::SpoolError;
+
+use super::{MESSAGE_LIMIT, Session};
+use crate::explain::RECORDS;
+use crate::filter::{self, Filtered};
+use crate::queue::outcome;
+use crate::server::now;
+use crate::smtp::protocol::Reply;
+use crate::smtp::wire::BodyCounts;
+use crate::transaction::{Accepted, Collector, Enqueue, HeaderFacts, Transaction, enqueue};
+use crate::vacation;
+
+impl Session {
+    pub(super) fn data(&mut self, chunking: bool) -> Reply {
+        let host = self.decider.site().host().to_string();
+        let site = Arc::clone(self.decider.site());
+        let Some(transaction) = &mut self.decider.transaction else {
+            return Reply::local_trouble();
+        };
+        if transaction
+            .recipient_cutoff
+            .is_some_and(|cutoff| transaction.presented > cutoff)
+        {
+            return Reply::new(
+                451,
+                (4, 4, 5),
+                "Error ending envelope - too many recipients presented",
+            );
+        }
+        if chunking {
+            transaction.envelope.modifiers.push('C');
+        }
+        let one = match transaction.recipients.as_slice() {
+            [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
+            _ => None,
+        };
+        let limit = if transaction.size_limit > 0 {
+            transaction.size_limit
+        } else {
+            MESSAGE_LIMIT
+        };
+        let facts = &self.decider.facts;
+        let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
+            (false, ..) => "SMTP",
+            (_, false, false) => "ESMTP",
+            (_, true, false) => "ESMTPS",
+            (_, false, true) => "ESMTPA",
+            (_, true, true) => "ESMTPSA",
+        };
+        let header = HeaderFacts {
+            id_domain: site.options.text("ID_DOMAIN", &host).to_string(),
+            host,
+            helo: facts.helo.clone(),
+            client: facts.client.map(|(ip, _)| ip.to_string()).unwrap_or_default(),
+            protocol: protocol.into(),
+            tls: facts.tls.clone().unwrap_or_default(),
+            id: self.transaction_id.clone(),
+            recipient: one,
+        };
+        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit);
+        if filter::applies(
+            &self.server.configuration.load().scripts,
+            &self.server.user_scripts,
+        ) {
+            collector.keep_copy();
+        }
+        self.collector = Some(collector);
+        Reply::start_mail()
+    }
+
+    pub(super) async fn message(&mut self, counts: BodyCounts) -> Reply {
+        self.decider
+            .say(|| format!("C: (message of {} octets)", counts.octets));
+        let (Some(collector), Some(mut transaction)) =
+            (self.collector.take(), self.decider.transaction.take())
+        else {
+            return Reply::local_trouble();
+        };
+        let collected = match collector.finish().await {
+            Ok(Ok(collected)) => collected,
+            Ok(Err(_)) => {
+                return Reply::new(
+                    552,
+                    (5, 3, 4),
+                    "the message exceeds the size limit computed for this transaction",
+                );
+            }
+            Err(error) => return self.not_queued(error),
+        };
+        if let Some(limit) = self
+            .destination_limit(&transaction)
+            .filter(|limit| collected.size() > *limit)
+        {
+            return Reply::new(
+                552,
+                (5, 3, 4),
+                format!("a destination takes no message over {} kilobytes", limit / 1024),
+            );
+        }
+        let (copy, header_len) = (collected.copy.clone(), collected.header_len());
+        let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
+            Ok(filtered) => filtered,
+            Err(reply) => return reply,
+        };
+        let site = Arc::clone(self.decider.site());
+        let to = Enqueue {
+            spool: &*self.server.spool,
+            site: &site,
+            now: now(),
+        };
+        let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
+            Ok(queued) => queued,
+            Err(error) => return self.not_queued(error),
+        };
+        self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        self.server
+            .queued(&queued.entries, &transaction.envelope.source_channel);
+        let room = RECORDS.saturating_sub(self.entries.len());
+        self.entries.extend(queued.entries.iter().take(room));
+        if let Some(raw) = copy {
+            self.after_filter(filtered, &transaction, raw, header_len).await;
+        }
+        Reply::message_ok(&self.transaction_id, self.decider.site().host())
+    }
+
+    /// The smallest `blocklimit` of the channels that the message goes to, in octets.
+    fn destination_limit(&self, transaction: &Transaction) -> Option<u64> {
+        let site = self.decider.site();
+        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
+        let limit = |a: &Accepted| site.channel(&a.channel)?.settings.block_limit.filter(|n| *n > 0);
+        transaction
+            .recipients
+            .iter()
+            .filter_map(limit)
+            .min()
+            .map(|blocks| blocks.saturating_mul(block))
+    }
+
+    fn not_queued(&self, error: SpoolError) -> Reply {
+        self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
+        crate::complain!("a message could not be queued: {error}");
+        match error {
+            SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
+            _ => Reply::new(
+                452,
+                (4, 3, 0),
+                "the message cannot be queued now, try again later",
+            ),
+        }
+    }
+
+    /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
+    async fn filter(
+        &mut self,
+        transaction: &mut Transaction,
+        message: Option<&Arc<[u8]>>,
+    ) -> Result<Filtered, Reply> {
+        let Some(raw) = message.map(Arc::clone) else {
+            return Ok(Filtered::default());
+        };
+        let configuration = self.server.configuration.load_full();
+        let scripts = &configuration.scripts;
+        let filtered = self
+            .decider
+            .filter(scripts, &self.server.user_scripts, transaction, raw)
+            .await;
+        match filtered.refused.first() {
+            Some((_, reason)) if transaction.recipients.is_empty() => {
+                let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
+                for (accepted, _) in &filtered.refused {
+                    let from = transaction.envelope.from.clone();
+                    self.log_rejection(&from, &accepted.recipient, &reply);
+                }
+                Err(reply)
+            }
+            _ => Ok(filtered),
+        }
+    }
+
+    /// What scripts want done once the message is on stable storage.
+    async fn after_filter(
+        &mut self,
+        filtered: Filtered,
+        transaction: &Transaction,
+        raw: Arc<[u8]>,
+        header_len: u32,
+    ) {
+        let site = Arc::clone(self.decider.site());
+        if !filtered.refused.is_empty() {
+            // others keep the message: the refusal goes by mail
+            outcome::refuse(
+                &self.server,
+                &site,
+                transaction,
+                (&raw, header_len),
+                filtered.refused,
+            )
+            .await;
+        }
+        for reply in filtered.replies {
+            vacation::send(&self.server, &site, reply).await;
+        }
+        if let Some(memory) = self
+            .server
+            .memory
+            .clone()
+            .filter(|_| !filtered.remember.is_empty())
+        {
+            let at = now();
+            let done = tokio::task::spawn_blocking(move || {
+                filtered.remember.iter().try_for_each(|(key, seconds)| {
+                    let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
+                    memory.remember(key, until, at).map(|_| ())
+                })
+            })
+            .await;
+            if let Ok(Err(error)) = done {
+                crate::complain!("{error}");
+            }
+        }
+    }
+}
