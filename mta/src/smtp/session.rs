@@ -9,14 +9,12 @@ mod message;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use policy::Facts;
 use policy::channel::Need;
 use policy::site::Site;
-use store::envelope::Recipient;
 use store::spool::EntryId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,8 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::SessionFacts;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
-use crate::journal::Connection as Said;
-use crate::log::record::{Action, Direction};
+use crate::log::record::Action;
 use crate::sasl::{self, Exchange};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
@@ -160,29 +157,16 @@ impl Session {
         self.decider.say(|| format!("* connection from {client}"));
         if implicit_tls {
             match self.handshake(stream).await {
-                Some(secure) => stream = secure,
-                None => return,
+                Ok(secure) => stream = secure,
+                Err(why) => return self.log_no_session(Action::AttemptFailed, &why),
             }
         }
-        let admission = self.decider.connect().await;
-        let transport = self.decider.facts.transport();
-        match admission {
+        match self.decider.connect().await {
             Admission::Refused { text, record } => {
                 let line = text.replace('~', "\r\n");
                 self.decider.say(|| format!("S: {line}"));
                 if record {
-                    let said = Said {
-                        transport: &transport,
-                        diagnostic: &text,
-                        application: "SMTP",
-                        ..Said::default()
-                    };
-                    self.server.journal.connection(
-                        Action::Refused,
-                        &self.peer.channel,
-                        Direction::Inbound,
-                        &said,
-                    );
+                    self.log_no_session(Action::Refused, &text);
                 }
                 if !text.is_empty() {
                     let _ =
@@ -316,8 +300,8 @@ impl Session {
                     }
                     let plain = std::mem::replace(stream, Box::new(tokio::io::empty()));
                     match self.handshake(plain).await {
-                        Some(secure) => *stream = secure,
-                        None => return "TLS handshake failed".into(),
+                        Ok(secure) => *stream = secure,
+                        Err(why) => return why,
                     }
                     // what was said in the clear is forgotten (RFC 3207 4.2)
                     self.decider.reset();
@@ -372,20 +356,23 @@ impl Session {
         }
     }
 
-    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
-        let config = self.server.server_tls.load_full()?;
+    /// Goes over to TLS, or says why not.
+    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, String> {
+        let config = self.server.server_tls.load_full().ok_or("TLS is not set up")?;
         let accept = TlsAcceptor::from(config).accept(stream);
-        match tokio::time::timeout(HANDSHAKE_TIME, accept).await {
-            Ok(Ok(secure)) => {
-                let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
-                self.tls = true;
-                if let Err(why) = self.decider.tls_started(description).await {
-                    self.decider.say(|| format!("* {why}"));
-                    return None;
-                }
-                Some(Box::new(secure))
+        let secure = match tokio::time::timeout(HANDSHAKE_TIME, accept).await {
+            Ok(Ok(secure)) => secure,
+            Ok(Err(error)) => return Err(format!("TLS handshake failed: {error}")),
+            Err(_) => return Err("TLS handshake failed: timeout".into()),
+        };
+        let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
+        self.tls = true;
+        match self.decider.tls_started(description).await {
+            Ok(()) => Ok(Box::new(secure)),
+            Err(why) => {
+                self.decider.say(|| format!("* {why}"));
+                Err(why)
             }
-            _ => None,
         }
     }
 
@@ -413,13 +400,20 @@ impl Session {
                 self.transaction_id = unique_id();
                 let reply = self.decider.mail(&mail, now()).await;
                 if !reply.is_positive() {
-                    let recipient = Recipient::default();
-                    self.log_rejection(&mail.from, &recipient, &reply);
+                    self.log_sender_refused(&mail.from, &reply);
                 }
                 reply
             }
             Request::Rcpt(rcpt) => self.rcpt(rcpt).await,
-            Request::Data { chunking } => self.data(chunking),
+            Request::Data { chunking } => {
+                let reply = self.data(chunking);
+                if !reply.is_positive()
+                    && let Some(transaction) = self.decider.transaction.take()
+                {
+                    self.log_message_refused(&transaction, &reply);
+                }
+                reply
+            }
             Request::Message(counts) => self.message(counts).await,
             Request::Rset => {
                 self.decider.say(|| "C: RSET".into());
@@ -442,22 +436,7 @@ impl Session {
         self.decider.say(|| format!("C: RCPT TO:<{}>", rcpt.to));
         let reply = self.decider.rcpt(&rcpt).await;
         if !reply.is_positive() {
-            self.server.counters.refused.fetch_add(1, Ordering::Relaxed);
-            let from = self
-                .decider
-                .transaction
-                .as_ref()
-                .map(|t| t.envelope.from.clone())
-                .unwrap_or_default();
-            let recipient = Recipient {
-                address: rcpt.to.clone(),
-                original: rcpt
-                    .orcpt
-                    .clone()
-                    .unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
-                ..Recipient::default()
-            };
-            self.log_rejection(&from, &recipient, &reply);
+            self.log_recipient_refused(&rcpt, &reply);
         }
         reply
     }

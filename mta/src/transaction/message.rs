@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use jiff::Zoned;
 use policy::site::Site;
+use store::envelope::Recipient;
 use store::spool::{BodyWriter, Content, EntryId, INLINE_LIMIT, NewEntry, NewMessage, Spool, SpoolError};
 
+use super::Transaction;
 use super::header::{HeaderFacts, Processed, process, with_additions};
-use super::{Accepted, Transaction};
 
 /// Largest header, in octets; a message with a larger one is refused.
 const HEADER_LIMIT: usize = 1 << 20;
@@ -245,7 +246,8 @@ pub struct Queued {
     pub entries: Vec<EntryId>,
 }
 
-/// Queues a message; it resolves after everything is on stable storage.
+/// Queues a message; it resolves after everything is on stable storage. The transaction keeps its recipients, for
+/// the log where nothing could be queued.
 pub async fn enqueue(
     to: Enqueue<'_>,
     transaction: &mut Transaction,
@@ -273,8 +275,8 @@ pub async fn enqueue(
         Option<Vec<u8>>,
         usize,
     );
-    let mut groups: BTreeMap<Key, Vec<Accepted>> = BTreeMap::new();
-    for (n, accepted) in transaction.recipients.drain(..).enumerate() {
+    let mut groups: BTreeMap<Key, Vec<Recipient>> = BTreeMap::new();
+    for (n, accepted) in transaction.recipients.iter().enumerate() {
         let (channel, host) = match transaction.discard {
             true => (crate::queue::BITBUCKET.to_string(), String::new()),
             false => (accepted.channel.clone(), accepted.host.clone()),
@@ -295,12 +297,12 @@ pub async fn enqueue(
             accepted.header.clone(),
             if single { n } else { 0 },
         );
-        groups.entry(key).or_default().push(accepted);
+        groups.entry(key).or_default().push(accepted.recipient.clone());
     }
     let header_len = message.header.len() as u32;
     let entries = groups
         .into_iter()
-        .map(|((channel, host, held, headers, tag, edited, _), members)| {
+        .map(|((channel, host, held, headers, tag, edited, _), recipients)| {
             let changed = !headers.is_empty() || tag.is_some();
             let base = edited.as_deref().unwrap_or(&message.header);
             let overlay = match (changed, &edited) {
@@ -311,7 +313,7 @@ pub async fn enqueue(
             NewEntry {
                 channel,
                 host,
-                recipients: members.into_iter().map(|m| m.recipient).collect(),
+                recipients,
                 overlay,
                 next_attempt: to.now,
                 held,

@@ -36,3 +36,90 @@ fn a_wrong_password_is_logged_as_such() {
         "Bad password bob NO wrong user",
     ]);
 }
+
+#[test]
+fn a_message_refused_after_its_recipients_is_logged_for_each() {
+    let site = site();
+    // one recipient of two can take only small messages; a third presented refuses the whole
+    site.replace("imta.cnf", "ims-ms notices", "ims-ms blocklimit 2 notices");
+    site.replace(
+        "imta.cnf",
+        "tcp_local smtp mx ",
+        "tcp_local smtp mx recipientcutoff 2 ",
+    );
+    let server = Server::start(&site);
+    let big = format!("Subject: big\r\n\r\n{}", "x\r\n".repeat(1000));
+    let header = format!("Subject: {}\r\n\r\nx", "x\r\n ".repeat(300_000));
+    let cases = [
+        (
+            "a destination's limit",
+            "a@one.example",
+            2,
+            &big,
+            "552 5.3.4 a destination",
+        ),
+        ("the header", "b@one.example", 2, &header, "552 5.3.4 the message"),
+        (
+            "recipientcutoff",
+            "c@one.example",
+            3,
+            &big,
+            "451 4.4.5 Error ending",
+        ),
+    ];
+    for (name, from, recipients, message, text) in cases {
+        let mut client = server.outside();
+        client.hello();
+        let to = ["alice@example.com", "bob@example.com", "nobody@example.com"];
+        client.say(&format!("MAIL FROM:<{from}>")).expect(250);
+        for to in &to[..recipients] {
+            client.say(&format!("RCPT TO:<{to}>"));
+        }
+        let reply = client.data(message).line();
+        assert!(reply.starts_with(text), "{name}: {reply}");
+        for to in &to[..2] {
+            site.log_line(&[" JE ", from, to, text]);
+        }
+    }
+    assert!(site.queue().is_empty());
+}
+
+#[test]
+fn the_tenth_rejection_says_that_it_is_the_last_one_logged() {
+    let site = site();
+    let server = Server::start(&site);
+    let mut client = server.outside();
+    client.hello();
+    client.say("MAIL FROM:<x@one.example>").expect(250);
+    for n in 1..=12 {
+        client
+            .say(&format!(
+                "RCPT TO:<nobody{n}@example.com> ORCPT=rfc822;first{n}@example.com"
+            ))
+            .expect(550);
+    }
+    let last = site.log_line(&[
+        "nobody10@example.com",
+        "further rejections of this session are not logged",
+    ]);
+    assert!(last.contains(" rfc822;first10@example.com "), "{last}");
+    client.say("QUIT").expect(221);
+    site.log_line(&[" C TCP|"]);
+    assert!(!site.log().contains("nobody11@"), "{}", site.log());
+}
+
+#[test]
+fn a_failed_handshake_is_logged() {
+    let site = site();
+    let server = Server::start(&site);
+    let mut client = Client::connect(server.submissions(), "127.0.0.2").expect("a connection");
+    client.send("EHLO client.example\r\n").expect("it is taken");
+    while client.next_line().is_some() {}
+    site.log_line(&["tcp_submit ", " Y TCP|127.0.0.1|", "TLS handshake failed: "]);
+    let mut client = server.outside();
+    client.hello();
+    client.say("STARTTLS").expect(220);
+    client.send("EHLO client.example\r\n").expect("it is taken");
+    while client.next_line().is_some() {}
+    site.log_line(&["tcp_local ", " C TCP|127.0.0.1|", "TLS handshake failed: "]);
+}

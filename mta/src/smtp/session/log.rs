@@ -1,11 +1,15 @@
 //! What a session tells the log: refusals, bad commands, logins, its beginning and its end.
 
-use store::envelope::Recipient;
+use std::sync::atomic::Ordering;
+
+use store::envelope::{Envelope, Recipient};
 
 use super::Session;
 use crate::journal::{Connection as Said, Said as MessageSaid};
 use crate::log::record::{Action, Direction};
+use crate::smtp::command::Rcpt;
 use crate::smtp::protocol::{Notice, Reply};
+use crate::transaction::Transaction;
 
 /// J entries of one session.
 const MAX_J_ENTRIES: u32 = 10;
@@ -26,72 +30,91 @@ impl Session {
                         original: line,
                         ..Recipient::default()
                     };
-                    self.log_entry(Action::BadCommand, "", &recipient, &reply);
+                    self.log_entry(
+                        Action::BadCommand,
+                        &self.envelope(""),
+                        &recipient,
+                        &reply.summary(),
+                    );
                 }
             }
             Notice::SenderRefused { mail, reply } => {
                 self.decider
                     .say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
-                self.log_rejection(&mail.from, &Recipient::default(), &reply);
+                self.log_sender_refused(&mail.from, &reply);
             }
             Notice::RecipientRefused { rcpt, reply } => {
                 self.decider
                     .say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
-                let from = self
-                    .decider
-                    .transaction
-                    .as_ref()
-                    .map(|t| t.envelope.from.clone())
-                    .unwrap_or_default();
-                let original = format!("rfc822;{}", rcpt.to);
-                let recipient = Recipient {
-                    address: rcpt.to,
-                    original,
-                    ..Recipient::default()
-                };
-                self.log_rejection(&from, &recipient, &reply);
+                self.log_recipient_refused(&rcpt, &reply);
             }
             Notice::MessageRefused { reply, counts } => {
                 self.decider
                     .say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
                 self.collector = None;
                 if let Some(transaction) = self.decider.transaction.take() {
-                    for accepted in &transaction.recipients {
-                        let from = transaction.envelope.from.clone();
-                        self.log_rejection(&from, &accepted.recipient, &reply);
-                    }
+                    self.log_message_refused(&transaction, &reply);
                 }
             }
             Notice::AuthCancelled => self.exchange = None,
         }
     }
 
-    pub(super) fn log_rejection(&mut self, from: &str, recipient: &Recipient, reply: &Reply) {
+    /// MAIL was refused.
+    pub(super) fn log_sender_refused(&mut self, from: &str, reply: &Reply) {
+        self.log_rejection(&self.envelope(from), &Recipient::default(), reply);
+    }
+
+    /// RCPT was refused.
+    pub(super) fn log_recipient_refused(&mut self, rcpt: &Rcpt, reply: &Reply) {
+        self.server.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let original = rcpt
+            .orcpt
+            .clone()
+            .unwrap_or_else(|| format!("rfc822;{}", rcpt.to));
+        let recipient = Recipient {
+            address: rcpt.to.clone(),
+            original,
+            ..Recipient::default()
+        };
+        let from = self
+            .decider
+            .transaction
+            .as_ref()
+            .map(|t| t.envelope.from.as_str());
+        let envelope = self.envelope(from.unwrap_or_default());
+        self.log_rejection(&envelope, &recipient, reply);
+    }
+
+    /// The message was refused, for every recipient that had been accepted.
+    pub(super) fn log_message_refused(&mut self, transaction: &Transaction, reply: &Reply) {
+        for accepted in &transaction.recipients {
+            self.log_rejection(&transaction.envelope, &accepted.recipient, reply);
+        }
+    }
+
+    fn log_rejection(&mut self, envelope: &Envelope, recipient: &Recipient, reply: &Reply) {
         if self.j_entries >= MAX_J_ENTRIES {
             return;
         }
         self.j_entries += 1;
-        let mut reply = reply.clone();
+        let mut diagnostic = reply.summary();
         if self.j_entries == MAX_J_ENTRIES {
-            reply
-                .text
-                .push("(further rejections of this session are not logged)".into());
+            diagnostic.push_str(" (further rejections of this session are not logged)");
         }
-        self.log_entry(Action::RejectedRecipient, from, recipient, &reply);
+        self.log_entry(Action::RejectedRecipient, envelope, recipient, &diagnostic);
     }
 
-    fn log_entry(&self, action: Action, from: &str, recipient: &Recipient, reply: &Reply) {
-        let envelope = self.envelope(from);
-        let diagnostic = reply.summary();
+    fn log_entry(&self, action: Action, envelope: &Envelope, recipient: &Recipient, diagnostic: &str) {
         let said = MessageSaid {
             source_channel: &envelope.source_channel,
-            diagnostic: &diagnostic,
+            diagnostic,
             modifiers: &envelope.modifiers,
             ..MessageSaid::default()
         };
         self.server
             .journal
-            .message(action, &envelope, recipient, &said, None);
+            .message(action, envelope, recipient, &said, None);
     }
 
     /// V entries: the transaction ended while its message arrived.
@@ -99,31 +122,25 @@ impl Session {
         let Some(transaction) = self.decider.transaction.take() else {
             return;
         };
-        let said = MessageSaid {
-            source_channel: &transaction.envelope.source_channel,
-            diagnostic: reason,
-            modifiers: &transaction.envelope.modifiers,
-            ..MessageSaid::default()
-        };
         for accepted in &transaction.recipients {
-            self.server.journal.message(
+            self.log_entry(
                 Action::Aborted,
                 &transaction.envelope,
                 &accepted.recipient,
-                &said,
-                None,
+                reason,
             );
         }
     }
 
-    fn envelope(&self, from: &str) -> store::envelope::Envelope {
+    /// What is known of a transaction that has not begun.
+    fn envelope(&self, from: &str) -> Envelope {
         let f = &self.decider.facts;
         let letters = [
             (f.esmtp, 'E'),
             (f.tls.is_some(), 'S'),
             (f.auth_user.is_some(), 'A'),
         ];
-        store::envelope::Envelope {
+        Envelope {
             from: from.to_string(),
             source_channel: f.channel.clone(),
             transport: f.transport(),
@@ -133,6 +150,19 @@ impl Session {
             modifiers: letters.into_iter().filter(|l| l.0).map(|l| l.1).collect(),
             ..Default::default()
         }
+    }
+
+    /// The connection came to nothing before the banner: refused by policy, or no TLS.
+    pub(super) fn log_no_session(&self, action: Action, diagnostic: &str) {
+        let said = Said {
+            transport: &self.decider.facts.transport(),
+            application: "SMTP",
+            diagnostic,
+            ..Said::default()
+        };
+        self.server
+            .journal
+            .connection(action, &self.peer.channel, Direction::Inbound, &said);
     }
 
     pub(super) fn log_connection(&self, action: Action, diagnostic: &str) {

@@ -82,6 +82,19 @@ impl Session {
         else {
             return Reply::local_trouble();
         };
+        let reply = self.take_message(collector, &mut transaction, counts).await;
+        if !reply.is_positive() {
+            self.log_message_refused(&transaction, &reply);
+        }
+        reply
+    }
+
+    async fn take_message(
+        &mut self,
+        collector: Collector,
+        transaction: &mut Transaction,
+        counts: BodyCounts,
+    ) -> Reply {
         let collected = match collector.finish().await {
             Ok(Ok(collected)) => collected,
             Ok(Err(_)) => {
@@ -94,7 +107,7 @@ impl Session {
             Err(error) => return self.not_queued(error),
         };
         if let Some(limit) = self
-            .destination_limit(&transaction)
+            .destination_limit(transaction)
             .filter(|limit| collected.size() > *limit)
         {
             return Reply::new(
@@ -104,7 +117,7 @@ impl Session {
             );
         }
         let (copy, header_len) = (collected.copy.clone(), collected.header_len());
-        let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
+        let filtered = match self.filter(transaction, copy.as_ref()).await {
             Ok(filtered) => filtered,
             Err(reply) => return reply,
         };
@@ -114,7 +127,7 @@ impl Session {
             site: &site,
             now: now(),
         };
-        let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
+        let queued = match enqueue(to, transaction, collected, counts.eight_bit).await {
             Ok(queued) => queued,
             Err(error) => return self.not_queued(error),
         };
@@ -124,7 +137,7 @@ impl Session {
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
         if let Some(raw) = copy {
-            self.after_filter(filtered, &transaction, raw, header_len).await;
+            self.after_filter(filtered, transaction, raw, header_len).await;
         }
         Reply::message_ok(&self.transaction_id, self.decider.site().host())
     }
@@ -173,10 +186,12 @@ impl Session {
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
                 let reply = Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "));
-                for (accepted, _) in &filtered.refused {
-                    let from = transaction.envelope.from.clone();
-                    self.log_rejection(&from, &accepted.recipient, &reply);
-                }
+                // they are refused as they stand
+                transaction.recipients = filtered
+                    .refused
+                    .into_iter()
+                    .map(|(accepted, _)| accepted)
+                    .collect();
                 Err(reply)
             }
             _ => Ok(filtered),
