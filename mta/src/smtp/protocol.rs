@@ -126,6 +126,8 @@ struct Transaction {
     /// Recipients given, accepted or not.
     presented: u32,
     accepted: u32,
+    /// Largest message that policy allows it, in octets; 0 for no limit of its own.
+    size_limit: u64,
     /// The message, from the first octet to the last.
     incoming: Option<Incoming>,
 }
@@ -362,9 +364,15 @@ impl Server {
 
     /// Largest message in octets now; 0 for no limit.
     pub fn size_limit(&self) -> u64 {
-        match (self.features.size.unwrap_or(0), self.limits.message_size) {
-            (0, limit) | (limit, 0) => limit,
-            (offered, limit) => offered.min(limit),
+        let own = self.transaction.as_ref().map_or(0, |one| one.size_limit);
+        let limits = [self.features.size.unwrap_or(0), self.limits.message_size, own];
+        limits.into_iter().filter(|n| *n > 0).min().unwrap_or(0)
+    }
+
+    /// Limits the message of the open transaction, in octets; 0 for no limit beyond that of all messages.
+    pub fn limit_message(&mut self, octets: u64) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.size_limit = octets;
         }
     }
 
@@ -419,6 +427,7 @@ impl Server {
                         binary,
                         presented: 0,
                         accepted: 0,
+                        size_limit: 0,
                         incoming: None,
                     });
                 }

@@ -28,7 +28,7 @@ use crate::sasl::{self, Exchange};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
 use crate::smtp::protocol::{CloseReason, Event, Features, Limits, Reply, Request, Server as Protocol};
-use crate::transaction::{Admission, Collector, Decider, Record, unique_id};
+use crate::transaction::{Admission, Collector, Decider, Record, source_limit, unique_id};
 
 /// Longest wait for the next command (COMMAND_RECEIVE_TIME).
 const COMMAND_TIME: Duration = Duration::from_secs(300);
@@ -220,19 +220,13 @@ impl Session {
             Need::No => Vec::new(),
             _ => policy.mechanisms().map(str::to_string).collect(),
         };
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
-        let limit = site.options.number("BLOCK_LIMIT", 0).max(0) as u64;
-        let blocks = [settings.source_block_limit.unwrap_or(0), limit]
-            .into_iter()
-            .filter(|n| *n > 0)
-            .min();
         Features {
             starttls: settings.tls_server != Need::No && tls_ready && !self.tls,
             auth,
             chunking: !settings.no_chunking,
             etrn: false,
             no_soliciting: None,
-            size: Some(blocks.map_or(MESSAGE_LIMIT, |b| b.saturating_mul(block))),
+            size: Some(source_limit(site, &settings, None).unwrap_or(MESSAGE_LIMIT)),
             ..Features::default()
         }
     }
@@ -286,6 +280,9 @@ impl Session {
                     }
                     self.decider.say(|| format!("S: {}", reply.summary()));
                     self.protocol.answer(reply);
+                    if let Some(transaction) = &self.decider.transaction {
+                        self.protocol.limit_message(transaction.size_limit);
+                    }
                     self.configure_protocol();
                 }
                 Event::Body(bytes) => {

@@ -19,9 +19,10 @@ use super::header::{HeaderFacts, Processed, process, with_additions};
 /// Largest header, in octets; a message with a larger one is refused.
 const HEADER_LIMIT: usize = 1 << 20;
 
-/// The message is larger than allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLarge;
+/// The header of the message is larger than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header of the message is larger than {} kilobytes", HEADER_LIMIT / 1024)]
+pub struct HeaderTooLarge;
 
 /// A message while it arrives.
 pub struct Collector {
@@ -34,10 +35,8 @@ pub struct Collector {
     processed: Option<Processed>,
     memory: Vec<u8>,
     file: Option<Box<dyn BodyWriter>>,
-    size: u64,
-    limit: u64,
     failed: Option<SpoolError>,
-    too_large: bool,
+    header_too_large: bool,
     /// The whole message, where filters want to see it.
     copy: Option<Vec<u8>>,
 }
@@ -55,8 +54,8 @@ pub struct Collected {
 }
 
 impl Collector {
-    /// Begins a message; `limit` in octets, 0: none.
-    pub fn new(spool: Arc<dyn Spool>, facts: HeaderFacts, now: Zoned, limit: u64) -> Self {
+    /// Begins a message. How large it may be is the protocol's to see to.
+    pub fn new(spool: Arc<dyn Spool>, facts: HeaderFacts, now: Zoned) -> Self {
         Collector {
             spool,
             facts,
@@ -66,10 +65,8 @@ impl Collector {
             processed: None,
             memory: Vec::new(),
             file: None,
-            size: 0,
-            limit,
             failed: None,
-            too_large: false,
+            header_too_large: false,
             copy: None,
         }
     }
@@ -79,13 +76,9 @@ impl Collector {
         self.copy = Some(Vec::new());
     }
 
-    /// Takes a piece. After a failure the rest is only counted.
+    /// Takes a piece. After a failure the rest is dropped.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.size += bytes.len() as u64;
-        if self.limit > 0 && self.size > self.limit {
-            self.too_large = true;
-        }
-        if self.too_large || self.failed.is_some() {
+        if self.header_too_large || self.failed.is_some() {
             self.memory = Vec::new();
             self.file = None;
             return;
@@ -102,7 +95,7 @@ impl Collector {
             Some(at) => self.header_ends(from + at + 2, from + at + 4),
             None => {
                 self.scanned = self.raw_header.len();
-                self.too_large |= self.raw_header.len() > HEADER_LIMIT;
+                self.header_too_large |= self.raw_header.len() > HEADER_LIMIT;
             }
         }
     }
@@ -155,9 +148,9 @@ impl Collector {
     }
 
     /// The end of the message: everything of it is on stable storage, or in memory if it is small.
-    pub async fn finish(mut self) -> Result<Result<Collected, TooLarge>, SpoolError> {
-        if self.too_large {
-            return Ok(Err(TooLarge));
+    pub async fn finish(mut self) -> Result<Result<Collected, HeaderTooLarge>, SpoolError> {
+        if self.header_too_large {
+            return Ok(Err(HeaderTooLarge));
         }
         if self.processed.is_none() {
             let len = self.raw_header.len();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::address::Address;
-use policy::channel::{Channel, Need};
+use policy::channel::{Channel, Need, Settings};
 use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
@@ -30,7 +30,7 @@ use crate::smtp::command::{Mail, Ret};
 use crate::smtp::protocol::Reply;
 
 pub use header::{HeaderFacts, date};
-pub use message::{Collected, Collector, Enqueue, Queued, TooLarge, enqueue, unique_id};
+pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, Queued, enqueue, unique_id};
 
 /// What happened in a session, for `sluice explain`.
 #[derive(Debug, Clone)]
@@ -447,20 +447,8 @@ impl Decider {
             );
         }
         let effects = decision.effects;
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let limits = effects.limits.unwrap_or_default();
-        let blocks = [
-            limits.blocks,
-            settings.source_block_limit,
-            positive(site.options.number("BLOCK_LIMIT", 0)),
-        ];
-        let size_limit = blocks
-            .into_iter()
-            .flatten()
-            .filter(|n| *n > 0)
-            .min()
-            .unwrap_or(0)
-            .saturating_mul(block);
+        let size_limit = source_limit(&site, &settings, limits.blocks).unwrap_or(0);
         if size_limit > 0 && mail.size.is_some_and(|size| size > size_limit) {
             return too_large(mail.size.unwrap_or(0), size_limit);
         }
@@ -588,6 +576,19 @@ impl Decider {
         self.transaction = None;
         self.delay = Duration::ZERO;
     }
+}
+
+/// The smallest of some limits that are counted in blocks, in octets; 0 stands for none.
+pub fn smallest_limit(site: &Site, blocks: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
+    let smallest = blocks.into_iter().flatten().filter(|n| *n > 0).min();
+    smallest.map(|n| n.saturating_mul(block))
+}
+
+/// The largest message that a channel takes in, in octets, with a limit of policy where it set one.
+pub fn source_limit(site: &Site, channel: &Settings, policy: Option<u64>) -> Option<u64> {
+    let all = positive(site.options.number("BLOCK_LIMIT", 0));
+    smallest_limit(site, [policy, channel.source_block_limit, all])
 }
 
 fn positive(n: i64) -> Option<u64> {

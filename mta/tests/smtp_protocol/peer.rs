@@ -5,7 +5,8 @@ use mta::smtp::command::Hello;
 use mta::smtp::protocol::{Event, Features, Limits, Notice, Reply, Request, Server};
 
 /// A connection with a session that answers from the words of the request: senders `no...`, recipients
-/// `bad...` and names `refuse...` are refused, data from `nodata...` too, LMTP recipients `full...` are over quota.
+/// `bad...` and names `refuse...` are refused, data from `nodata...` too, LMTP recipients `full...` are
+/// over quota, `small...` may send ten octets.
 pub struct Peer {
     pub server: Server,
     /// Events in short, `Body` left out.
@@ -142,6 +143,9 @@ impl Peer {
             Request::Private { .. } => Reply::new(250, (2, 5, 0), "Done."),
         };
         self.server.answer(reply);
+        if self.from.starts_with("small") {
+            self.server.limit_message(10);
+        }
     }
 
     fn show_request(&self, request: &Request) -> String {

@@ -58,7 +58,7 @@ fn a_message_refused_after_its_recipients_is_logged_for_each() {
             &big,
             "552 5.3.4 a destination",
         ),
-        ("the header", "b@one.example", 2, &header, "552 5.3.4 the message"),
+        ("the header", "b@one.example", 2, &header, "552 5.3.4 the header"),
         (
             "recipientcutoff",
             "c@one.example",

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use jiff::Zoned;
 use store::spool::SpoolError;
 
-use super::{MESSAGE_LIMIT, Session};
+use super::Session;
 use crate::explain::RECORDS;
 use crate::filter::{self, Filtered};
 use crate::queue::outcome;
 use crate::server::now;
 use crate::smtp::protocol::Reply;
 use crate::smtp::wire::BodyCounts;
-use crate::transaction::{Accepted, Collector, Enqueue, HeaderFacts, Transaction, enqueue};
+use crate::transaction::{Collector, Enqueue, HeaderFacts, Transaction, enqueue, smallest_limit};
 use crate::vacation;
 
 impl Session {
@@ -40,11 +40,6 @@ impl Session {
             [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
             _ => None,
         };
-        let limit = if transaction.size_limit > 0 {
-            transaction.size_limit
-        } else {
-            MESSAGE_LIMIT
-        };
         let facts = &self.decider.facts;
         let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
             (false, ..) => "SMTP",
@@ -63,7 +58,7 @@ impl Session {
             id: self.transaction_id.clone(),
             recipient: one,
         };
-        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit);
+        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now());
         if filter::applies(
             &self.server.configuration.load().scripts,
             &self.server.user_scripts,
@@ -97,13 +92,7 @@ impl Session {
     ) -> Reply {
         let collected = match collector.finish().await {
             Ok(Ok(collected)) => collected,
-            Ok(Err(_)) => {
-                return Reply::new(
-                    552,
-                    (5, 3, 4),
-                    "the message exceeds the size limit computed for this transaction",
-                );
-            }
+            Ok(Err(too_large)) => return Reply::new(552, (5, 3, 4), too_large.to_string()),
             Err(error) => return self.not_queued(error),
         };
         if let Some(limit) = self
@@ -145,14 +134,11 @@ impl Session {
     /// The smallest `blocklimit` of the channels that the message goes to, in octets.
     fn destination_limit(&self, transaction: &Transaction) -> Option<u64> {
         let site = self.decider.site();
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
-        let limit = |a: &Accepted| site.channel(&a.channel)?.settings.block_limit.filter(|n| *n > 0);
-        transaction
+        let limits = transaction
             .recipients
             .iter()
-            .filter_map(limit)
-            .min()
-            .map(|blocks| blocks.saturating_mul(block))
+            .map(|a| site.channel(&a.channel)?.settings.block_limit);
+        smallest_limit(site, limits)
     }
 
     fn not_queued(&self, error: SpoolError) -> Reply {
