@@ -332,6 +332,11 @@ impl Server {
         &mut self.features
     }
 
+    /// Changes the limit of bad commands, when the channel switches; 0 for no limit.
+    pub fn limit_bad_commands(&mut self, limit: u32) {
+        self.limits.bad_commands = limit;
+    }
+
     /// What was counted in this connection.
     pub fn counts(&self) -> Counts {
         self.counts

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use policy::Facts;
-use policy::channel::Need;
-use policy::site::Site;
+use policy::channel::{Need, Settings};
 use store::spool::EntryId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::SessionFacts;
+use crate::configuration::Configuration;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
 use crate::log::record::Action;
@@ -67,6 +67,8 @@ pub struct Peer {
 
 struct Session {
     server: Arc<Server>,
+    /// That of the transaction: a reload takes effect at EHLO or MAIL.
+    configuration: Arc<Configuration>,
     protocol: Protocol,
     decider: Decider,
     peer: Peer,
@@ -104,8 +106,13 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     );
     let decider = Decider::new(evaluator, facts, true);
     let began = Zoned::now().strftime("%d-%b-%Y %H:%M:%S").to_string();
+    let limits = Limits {
+        // counted by the decider, which knows the channel's limit and that of policy
+        recipients: 0,
+        ..Limits::default()
+    };
     let mut session = Session {
-        protocol: Protocol::new(limits(&configuration.site, &peer.channel), Features::default()),
+        protocol: Protocol::new(limits, Features::default()),
         decider,
         peer: peer.clone(),
         collector: None,
@@ -117,6 +124,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         log_text: String::new(),
         tls: false,
         entries: Vec::new(),
+        configuration,
         server: Arc::clone(&server),
     };
     // small writes are whole replies: they must not wait for the peer's acknowledgement
@@ -132,22 +140,6 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         records,
         entries: std::mem::take(&mut session.entries),
     });
-}
-
-/// The protocol's limits as the keywords of a service's channel set them.
-fn limits(site: &Site, channel: &str) -> Limits {
-    let defaults = Limits::default();
-    let Some(settings) = site.channel(channel).map(|c| &c.settings) else {
-        return defaults;
-    };
-    Limits {
-        bad_commands: settings.bad_command_limit.unwrap_or(defaults.bad_commands),
-        // a larger recipientlimit is counted by the decider, which knows the channel after switching
-        recipients: settings
-            .recipient_limit
-            .map_or(defaults.recipients, |n| n.max(defaults.recipients)),
-        ..defaults
-    }
 }
 
 impl Session {
@@ -201,19 +193,30 @@ impl Session {
         let _ = stream.shutdown().await;
     }
 
-    /// Features and limits as the channel in force has them.
+    /// Goes over to the configuration in force.
+    fn refresh(&mut self) {
+        let configuration = self.server.configuration.load_full();
+        if Arc::ptr_eq(&configuration, &self.configuration) {
+            return;
+        }
+        self.decider.refresh(&configuration.site);
+        self.configuration = configuration;
+        self.configure_protocol();
+    }
+
+    /// Features and limits as the channel in force has them; to be set again whenever that may have changed.
     fn configure_protocol(&mut self) {
-        let features = self.features();
-        *self.protocol.features_mut() = features;
+        let settings = self.decider.channel().map(|c| &c.settings);
+        let bad_commands = settings.and_then(|s| s.bad_command_limit);
+        self.protocol
+            .limit_bad_commands(bad_commands.unwrap_or(Limits::default().bad_commands));
+        *self.protocol.features_mut() = self.features();
     }
 
     fn features(&self) -> Features {
         let site = self.decider.site();
-        let settings = self
-            .decider
-            .channel()
-            .map(|c| c.settings.clone())
-            .unwrap_or_default();
+        let none = Settings::default();
+        let settings = self.decider.channel().map_or(&none, |c| &c.settings);
         let tls_ready = self.server.server_tls.load().is_some();
         let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
         let auth = match settings.sasl_server {
@@ -226,7 +229,7 @@ impl Session {
             chunking: !settings.no_chunking,
             etrn: false,
             no_soliciting: None,
-            size: Some(source_limit(site, &settings, None).unwrap_or(MESSAGE_LIMIT)),
+            size: Some(source_limit(site, settings, None).unwrap_or(MESSAGE_LIMIT)),
             ..Features::default()
         }
     }
@@ -283,7 +286,6 @@ impl Session {
                     if let Some(transaction) = &self.decider.transaction {
                         self.protocol.limit_message(transaction.size_limit);
                     }
-                    self.configure_protocol();
                 }
                 Event::Body(bytes) => {
                     if let Some(collector) = &mut self.collector {
@@ -305,8 +307,8 @@ impl Session {
                     self.decider.facts.helo.clear();
                     self.decider.facts.esmtp = false;
                     self.decider.say(|| "* TLS is up".into());
-                    let features = self.features();
-                    self.protocol.tls_established(features);
+                    self.protocol.tls_established(self.features());
+                    self.configure_protocol();
                 }
                 Event::Close(reason) => {
                     let _ = self.flush(stream).await;
@@ -382,14 +384,12 @@ impl Session {
                 self.decider.reset();
                 self.decider.facts.helo = name;
                 self.decider.facts.esmtp = esmtp;
-                let configuration = self.server.configuration.load_full();
-                self.decider.refresh(&configuration.site);
+                self.refresh();
                 Reply::new(250, None, self.decider.site().host().to_string())
             }
             Request::Mail(mail) => {
                 self.decider.say(|| format!("C: MAIL FROM:<{}>", mail.from));
-                let configuration = self.server.configuration.load_full();
-                self.decider.refresh(&configuration.site);
+                self.refresh();
                 self.decider.evaluator().set_facts(Facts {
                     now: now(),
                     seed: seed(),

@@ -32,6 +32,10 @@ use crate::smtp::protocol::Reply;
 pub use header::{HeaderFacts, date};
 pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, Queued, enqueue, unique_id};
 
+/// Accepted RCPT commands of a transaction, where neither policy nor the channel says how many
+/// (ALLOW_RECIPIENTS_PER_TRANSACTION).
+pub const RECIPIENT_LIMIT: u32 = 128;
+
 /// What happened in a session, for `sluice explain`.
 #[derive(Debug, Clone)]
 pub enum Record {
@@ -481,7 +485,9 @@ impl Decider {
             discard: effects.discard_all || effects.jettison_all || effects.bitbucket,
             hold: effects.hold,
             size_limit,
-            recipient_limit: small(limits.recipients).or(settings.recipient_limit),
+            recipient_limit: small(limits.recipients)
+                .or(settings.recipient_limit)
+                .or(Some(RECIPIENT_LIMIT)),
             recipient_cutoff: small(limits.cutoff).or(settings.recipient_cutoff),
             ..Transaction::default()
         });

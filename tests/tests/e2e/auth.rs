@@ -254,3 +254,40 @@ fn login_and_tls_show_in_channel_and_flags() {
         .expect(250);
     assert_eq!(site.queue().len(), 1);
 }
+
+#[test]
+fn the_limits_are_those_of_the_channel_that_the_login_leads_to() {
+    let site = Site::new();
+    site.replace(
+        "imta.cnf",
+        "mustsaslserver maytlsserver\ntcp_submit-daemon",
+        "mustsaslserver maytlsserver saslswitchchannel tcp_auth\ntcp_submit-daemon",
+    );
+    site.replace(
+        "imta.cnf",
+        "mustsaslserver maytlsserver\ntcp_auth-daemon",
+        "mustsaslserver maytlsserver recipientlimit 130 disconnectbadcommandlimit 2\ntcp_auth-daemon",
+    );
+    let server = Server::start(&site);
+    let accepted = |client: &mut Client, from: &str| {
+        client.say(&format!("MAIL FROM:<{from}>")).expect(250);
+        let mut replies = (0..140).map(|_| client.say("RCPT TO:<bob@example.com>").line());
+        let accepted = replies.by_ref().take_while(|r| r.starts_with("250 ")).count();
+        (accepted, replies.next().expect("a reply"))
+    };
+    let over = "452 4.2.3 too many recipients specified".to_string();
+    let mut client = Client::connect_tls(server.submissions(), "127.0.0.2");
+    client.hello();
+    client.login("alice", site.password("alice")).expect(235);
+    assert_eq!(accepted(&mut client, "alice@example.com"), (130, over.clone()));
+    client.say("WHAT").expect(500);
+    client.say("WHAT").expect(421);
+    // where nothing is said, 128 and 20
+    let mut client = server.outside();
+    client.hello();
+    assert_eq!(accepted(&mut client, "x@one.example"), (128, over));
+    for _ in 1..20 {
+        client.say("WHAT").expect(500);
+    }
+    client.say("WHAT").expect(421);
+}

@@ -60,6 +60,7 @@ impl Session {
                     failures.succeeded(self.peer.client.ip());
                 }
                 self.decider.authenticated(uid.clone(), sender_address);
+                self.configure_protocol();
                 let tag = format!(
                     "Authentication successful - switched to channel {}",
                     self.decider.facts.channel
