@@ -1,7 +1,7 @@
 //! The message itself: collected while it arrives, then queued.
 //!
 //! Up to [`INLINE_LIMIT`] octets stay in memory; a larger body goes to a file of the spool as it arrives, so
-//! a session never holds more. The header is completed once its end is seen.
+//! a session never holds more; only where a recipient has a script is it read back, for the scripts to see. The header is completed once its end is seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +37,6 @@ pub struct Collector {
     file: Option<Box<dyn BodyWriter>>,
     failed: Option<SpoolError>,
     header_too_large: bool,
-    /// The whole message, where filters want to see it.
-    copy: Option<Vec<u8>>,
 }
 
 /// A message that arrived whole.
@@ -49,8 +47,6 @@ pub struct Collected {
     message_id: String,
     received: usize,
     received_here: usize,
-    /// The whole message, if a copy was kept.
-    pub copy: Option<Arc<[u8]>>,
 }
 
 impl Collector {
@@ -67,13 +63,7 @@ impl Collector {
             file: None,
             failed: None,
             header_too_large: false,
-            copy: None,
         }
-    }
-
-    /// Keeps the whole message for filters, up to their limit.
-    pub fn keep_copy(&mut self) {
-        self.copy = Some(Vec::new());
     }
 
     /// Takes a piece. After a failure the rest is dropped.
@@ -116,13 +106,6 @@ impl Collector {
     }
 
     fn store(&mut self, bytes: &[u8]) {
-        if let Some(copy) = &mut self.copy {
-            if (copy.len() + bytes.len()) as u64 > crate::filter::MESSAGE_LIMIT {
-                self.copy = None;
-            } else {
-                copy.extend_from_slice(bytes);
-            }
-        }
         if self.file.is_none() && self.memory.len() + bytes.len() > INLINE_LIMIT {
             match self.spool.body_writer() {
                 Ok(mut file) => {
@@ -178,12 +161,10 @@ impl Collector {
             message_id: processed.message_id,
             received: processed.received,
             received_here: processed.received_here,
-            copy: self.copy.map(Arc::from),
         }))
     }
 }
 
-/// A message made by the server itself.
 impl Collected {
     /// Its size in octets.
     pub fn size(&self) -> u64 {
@@ -195,7 +176,28 @@ impl Collected {
         self.header.len() as u32
     }
 
-    /// Takes a complete message: header, blank line, body.
+    /// The whole message, for scripts: a large one is read back from its file.
+    pub fn whole(
+        &self,
+        spool: &Arc<dyn Spool>,
+    ) -> impl Future<Output = Result<Arc<[u8]>, SpoolError>> + Send + use<> {
+        let content = match &self.content {
+            Content::Inline(bytes) => Ok(bytes.clone()),
+            Content::Stored(body) => Err((body.number, body.len)),
+        };
+        let spool = Arc::clone(spool);
+        async move {
+            let bytes = match content {
+                Ok(bytes) => bytes,
+                Err((number, len)) => tokio::task::spawn_blocking(move || spool.stored(number, len))
+                    .await
+                    .unwrap_or(Err(SpoolError::Closed))?,
+            };
+            Ok(Arc::from(&bytes[..]))
+        }
+    }
+
+    /// Takes a complete message that the server itself made: header, blank line, body.
     pub async fn from_bytes(
         spool: &dyn Spool,
         content: Vec<u8>,
@@ -218,7 +220,6 @@ impl Collected {
             message_id,
             received: 0,
             received_here: 0,
-            copy: None,
         })
     }
 }

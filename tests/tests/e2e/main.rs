@@ -7,5 +7,6 @@ mod hostile;
 mod refused;
 mod relay;
 mod reload;
+mod scripts;
 mod tools;
 mod trace;

@@ -58,14 +58,11 @@ impl Session {
             id: self.transaction_id.clone(),
             recipient: one,
         };
-        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now());
-        if filter::applies(
-            &self.server.configuration.load().scripts,
-            &self.server.user_scripts,
-        ) {
-            collector.keep_copy();
-        }
-        self.collector = Some(collector);
+        self.collector = Some(Collector::new(
+            Arc::clone(&self.server.spool),
+            header,
+            Zoned::now(),
+        ));
         Reply::start_mail()
     }
 
@@ -105,8 +102,9 @@ impl Session {
                 format!("a destination takes no message over {} kilobytes", limit / 1024),
             );
         }
-        let (copy, header_len) = (collected.copy.clone(), collected.header_len());
-        let filtered = match self.filter(transaction, copy.as_ref()).await {
+        let (size, header_len) = (collected.size(), collected.header_len());
+        let whole = collected.whole(&self.server.spool);
+        let filtered = match self.filter(transaction, size, whole).await {
             Ok(filtered) => filtered,
             Err(reply) => return reply,
         };
@@ -125,7 +123,7 @@ impl Session {
             .queued(&queued.entries, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
-        if let Some(raw) = copy {
+        if let Some((filtered, raw)) = filtered {
             self.after_filter(filtered, transaction, raw, header_len).await;
         }
         Reply::message_ok(&self.transaction_id, self.decider.site().host())
@@ -154,20 +152,37 @@ impl Session {
         }
     }
 
-    /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
+    /// Sieve: changes the recipients; refuses the message where all scripts refuse it. `None`: no script saw it.
     async fn filter(
         &mut self,
         transaction: &mut Transaction,
-        message: Option<&Arc<[u8]>>,
-    ) -> Result<Filtered, Reply> {
-        let Some(raw) = message.map(Arc::clone) else {
-            return Ok(Filtered::default());
-        };
-        let configuration = self.server.configuration.load_full();
-        let scripts = &configuration.scripts;
+        size: u64,
+        whole: impl Future<Output = Result<Arc<[u8]>, SpoolError>>,
+    ) -> Result<Option<(Filtered, Arc<[u8]>)>, Reply> {
+        let scripts = &self.configuration.scripts;
+        let site = self.decider.site();
+        if !filter::applies(site, scripts, &self.server.user_scripts, transaction) {
+            return Ok(None);
+        }
+        if size > filter::MESSAGE_LIMIT {
+            let text = format!(
+                "a message of {size} octets from <{}> was not filtered: scripts see messages up to {} octets",
+                transaction.envelope.from,
+                filter::MESSAGE_LIMIT
+            );
+            self.decider.say(|| format!("* {text}"));
+            crate::notice::send(&text);
+            return Ok(None);
+        }
+        let raw = whole.await.map_err(|error| self.not_queued(error))?;
         let filtered = self
             .decider
-            .filter(scripts, &self.server.user_scripts, transaction, raw)
+            .filter(
+                &self.configuration.scripts,
+                &self.server.user_scripts,
+                transaction,
+                Arc::clone(&raw),
+            )
             .await;
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
@@ -180,7 +195,7 @@ impl Session {
                     .collect();
                 Err(reply)
             }
-            _ => Ok(filtered),
+            _ => Ok(Some((filtered, raw))),
         }
     }
 
