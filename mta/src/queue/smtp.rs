@@ -6,7 +6,7 @@ use std::time::Duration;
 use policy::address::Address;
 use policy::channel::{Channel, MxUse as Mx, Need};
 use policy::site::Site;
-use store::envelope::{Failure, Recipient};
+use store::envelope::Recipient;
 use store::spool::Entry;
 
 use super::outcome::Verdict;
@@ -113,13 +113,13 @@ impl Sender {
         };
         let own = vec![site.host().to_string()];
         let rules = Rules { mx, own_names: &own };
-        let tls = match (settings.tls_client, &server.client_tls) {
-            (Need::No, _) | (_, None) => Tls::None,
-            (Need::May, Some(config)) => Tls::May(Arc::clone(config)),
-            (Need::Must, Some(config)) => Tls::Must(Arc::clone(config)),
+        let tls = match settings.tls_client {
+            Need::No => Tls::None,
+            Need::May => Tls::May(Arc::clone(&server.client_tls)),
+            Need::Must => Tls::Must(Arc::clone(&server.client_tls)),
         };
         let options = Arc::new(ClientOptions {
-            helo: channel.settings.local_name(site),
+            helo: site.host().to_string(),
             hello: if settings.no_ehlo {
                 Hello::Helo
             } else {
@@ -197,23 +197,5 @@ impl Sender {
             // a peer that does not answer QUIT holds nobody up
             let _ = tokio::time::timeout(Duration::from_secs(5), connection.quit()).await;
         }
-    }
-}
-
-/// What the server calls itself on a channel.
-trait LocalName {
-    fn local_name(&self, site: &Site) -> String;
-}
-
-impl LocalName for policy::channel::Settings {
-    fn local_name(&self, site: &Site) -> String {
-        site.host().to_string()
-    }
-}
-
-/// A recipient's outcome made of a failure.
-impl From<Failure> for Verdict {
-    fn from(failure: Failure) -> Self {
-        Verdict::Deferred(failure)
     }
 }

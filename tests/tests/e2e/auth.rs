@@ -291,3 +291,17 @@ fn the_limits_are_those_of_the_channel_that_the_login_leads_to() {
     }
     client.say("WHAT").expect(421);
 }
+
+#[test]
+fn a_key_that_others_can_read_is_named_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    let key = site.root().join("tls").join(mta::tls::KEY_FILE);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("the key");
+    let server = Server::start(&site);
+    let wanted = format!(
+        "warning: other users of this machine have access to the key file {}",
+        key.display()
+    );
+    assert!(server.errors().contains(&wanted), "{}", server.errors());
+}
