@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::protocol::{Event, Protocol, Reply, Request};
 use super::scripts::{ScriptError, Scripts};
 use crate::journal::Connection as Said;
+use crate::log::describe;
 use crate::log::record::{Action, Direction};
 use crate::sasl::{self, Exchange, Mechanism, SaslError, Step};
 use crate::server::Server;
@@ -372,14 +373,7 @@ impl Session {
     }
 
     fn log(&self, tag: &str, username: &str, diagnostic: &str) {
-        let (server, client) = (self.peer.server, self.peer.client);
-        let transport = format!(
-            "TCP|{}|{}|{}|{}",
-            server.ip().to_canonical(),
-            server.port(),
-            client.ip().to_canonical(),
-            client.port()
-        );
+        let transport = describe::transport(self.peer.server, self.peer.client);
         let said = Said {
             transport: &transport,
             application: "MANAGESIEVE",
