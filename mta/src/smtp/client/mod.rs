@@ -25,7 +25,6 @@ pub mod options;
 pub mod reach;
 pub mod reply;
 pub mod stuffing;
-pub mod tls;
 mod transaction;
 mod wire;
 
@@ -42,7 +41,6 @@ pub use envelope::{Outgoing, OutgoingRecipient};
 pub use error::{Cause, ClientError};
 pub use options::{ClientOptions, EightBit, Hello, Protocol, Timeouts, Tls};
 pub use reply::Reply;
-pub use tls::TlsInfo;
 pub use transaction::{Again, ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
 
 use wire::Wire;
@@ -359,8 +357,8 @@ impl Connection {
         &self.offers
     }
 
-    /// Version and cipher suite, where TLS is active.
-    pub fn tls(&self) -> Option<TlsInfo> {
+    /// Key bits and cipher suite, where TLS is active (see [`describe`](crate::tls::describe)).
+    pub fn tls(&self) -> Option<String> {
         self.wire.tls()
     }
 
