@@ -196,14 +196,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Runs a pending check at once; for callers that may block.
-    pub fn settle(self) -> Step {
-        match self {
-            Step::Verify(check) => check.run(),
-            step => step,
-        }
-    }
-
     fn malformed(what: &'static str) -> Step {
         Step::Failure(SaslError::Malformed(what))
     }

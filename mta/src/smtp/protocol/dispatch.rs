@@ -278,8 +278,6 @@ impl Server {
         if self.is_mid_chunks() {
             return self.bad(text, mid_chunks("RCPT"));
         }
-        let presented = self.counts.presented.saturating_add(1);
-        self.counts.presented = presented;
         let Some(transaction) = &mut self.transaction else {
             return;
         };
@@ -298,7 +296,6 @@ impl Server {
                 452
             };
             let reply = Reply::new(code, (4, 2, 3), "too many recipients specified");
-            self.counts.rejections = self.counts.rejections.saturating_add(1);
             self.push(&reply);
             self.events
                 .push_back(Event::Notice(Notice::RecipientRefused { rcpt, reply }));
