@@ -28,6 +28,7 @@ pub mod explain;
 pub mod filter;
 pub mod journal;
 pub mod log;
+pub mod login;
 pub mod managesieve;
 pub mod memcache_url;
 pub mod metermaid;

@@ -694,7 +694,11 @@ fn policy_decides_what_is_offered() {
     let reply = SaslError::BadCredentials.reply();
     assert_eq!(
         reply,
-        (535, "5.7.8", "Bad username or password (Authentication failed).")
+        (
+            535,
+            (5, 7, 8),
+            "Bad username or password (Authentication failed)."
+        )
     );
 }
 

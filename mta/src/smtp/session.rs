@@ -24,6 +24,7 @@ use crate::configuration::Configuration;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
 use crate::log::record::Action;
+use crate::login;
 use crate::sasl::{self, Exchange};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
@@ -81,6 +82,8 @@ struct Session {
     /// Log text of PORT_ACCESS, for the C entry.
     log_text: String,
     tls: bool,
+    /// The client is on this machine, where nobody listens between.
+    own_machine: bool,
     /// Queue entries of this session; the first ones, for explaining.
     entries: Vec<EntryId>,
 }
@@ -123,6 +126,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         transaction_id: String::new(),
         log_text: String::new(),
         tls: false,
+        own_machine: false,
         entries: Vec::new(),
         configuration,
         server: Arc::clone(&server),
@@ -171,6 +175,13 @@ impl Session {
             Admission::Accepted { log_text } => self.log_text = log_text,
         }
         self.log_connection(Action::Opened, "");
+        if self
+            .decider
+            .channel()
+            .is_some_and(|c| c.settings.sasl_server != Need::No)
+        {
+            self.own_machine = login::is_own_machine(&mut self.decider, client.ip()).await;
+        }
         self.configure_protocol();
         let host = self.decider.site().host().to_string();
         let product = format!("(Sluice {})", env!("CARGO_PKG_VERSION"));
@@ -213,19 +224,26 @@ impl Session {
         *self.protocol.features_mut() = self.features();
     }
 
+    /// What AUTH may be by, on this layer.
+    fn mechanisms(&self) -> sasl::Policy {
+        sasl::Policy::for_layer(self.tls || self.own_machine)
+    }
+
     fn features(&self) -> Features {
         let site = self.decider.site();
         let none = Settings::default();
         let settings = self.decider.channel().map_or(&none, |c| &c.settings);
         let tls_ready = self.server.server_tls.load().is_some();
-        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
-        let auth = match settings.sasl_server {
-            Need::No => Vec::new(),
-            _ => policy.mechanisms().map(str::to_string).collect(),
-        };
+        let (mut auth, mut auth_secure) = (Vec::new(), Vec::new());
+        if settings.sasl_server != Need::No {
+            auth.extend(self.mechanisms().mechanisms().map(str::to_string));
+            auth_secure.extend(sasl::Policy::for_layer(true).mechanisms().map(str::to_string));
+            auth_secure.retain(|m| !auth.contains(m));
+        }
         Features {
             starttls: settings.tls_server != Need::No && tls_ready && !self.tls,
             auth,
+            auth_secure,
             chunking: !settings.no_chunking,
             etrn: false,
             no_soliciting: None,

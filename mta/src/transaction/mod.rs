@@ -12,6 +12,7 @@ mod message;
 mod readdress;
 mod recipient;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ use policy::site::Site;
 use store::envelope::{Envelope, Recipient};
 
 use crate::access::{
-    Decision, FromAccess, Point, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts, TlsAccess,
+    Decision, FromAccess, InternalIp, Point, PolicyPoint, PortAccess, PortProbe, ReplyFacts, SessionFacts,
+    TlsAccess,
 };
 use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
@@ -245,6 +247,13 @@ impl Decider {
         if let Some(level) = effects.debug {
             self.debug = level;
         }
+    }
+
+    /// Whether an address is internal, as INTERNAL_IP has it; it is not where there is no such table, nor where that
+    /// comes to no verdict.
+    pub async fn is_internal(&mut self, address: IpAddr) -> bool {
+        let decision = self.consult(&InternalIp(address), &ReplyFacts::default()).await;
+        decision.is_ok_and(|d| d.accepted)
     }
 
     /// A connection came in: PORT_ACCESS, then channel switching by the client's address.
@@ -536,7 +545,7 @@ impl Decider {
     }
 
     /// Modifier letters of the session for log codes.
-    fn modifiers(&self) -> String {
+    pub fn modifiers(&self) -> String {
         let f = &self.facts;
         let letters = [
             (f.esmtp, 'E'),

@@ -1,6 +1,7 @@
 //! A session that answers by fixed rules, and what can be seen of a connection.
 
 use bytes::BytesMut;
+use mta::sasl::SaslError;
 use mta::smtp::command::Hello;
 use mta::smtp::protocol::{Event, Features, Limits, Notice, Reply, Request, Server};
 
@@ -137,7 +138,7 @@ impl Peer {
             | Request::AuthResponse(text) => match text.as_str() {
                 "good" => Reply::auth_ok("PLAIN"),
                 "more" => Reply::challenge("UGFzc3dvcmQ6"),
-                _ => Reply::auth_failed(),
+                _ => SaslError::BadCredentials.into(),
             },
             Request::Auth { .. } => Reply::challenge("VXNlcm5hbWU6"),
             Request::Private { .. } => Reply::new(250, (2, 5, 0), "Done."),

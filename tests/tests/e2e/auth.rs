@@ -140,6 +140,54 @@ fn submission_needs_tls_and_a_login() {
 }
 
 #[test]
+fn only_this_machine_may_send_a_password_in_the_clear() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let secret = base64(&format!("\0alice\0{}", site.password("alice")));
+    let check = |from: &str, clear: bool| {
+        let mut client = Client::greeted(server.submission(), from);
+        let offered = client.hello();
+        let wanted = if clear {
+            "AUTH SCRAM-SHA-256 PLAIN LOGIN"
+        } else {
+            "AUTH SCRAM-SHA-256"
+        };
+        assert!(offered.lines().any(|l| l == wanted), "{from}: {offered}");
+        let replies = [format!("AUTH PLAIN {secret}"), "AUTH LOGIN".to_string()].map(|c| client.say(&c));
+        let needs = "538 5.7.11 Encryption required for requested authentication mechanism.";
+        match clear {
+            true => assert_eq!(replies[0].code, 235, "{from}: {replies:?}"),
+            false => assert!(replies.iter().all(|r| r.line() == needs), "{from}: {replies:?}"),
+        }
+        let mut client = Client::connect(server.managesieve(), from).expect("a connection");
+        let greeting: Vec<String> = std::iter::from_fn(|| client.next_line())
+            .take_while(|line| !line.starts_with("OK"))
+            .collect();
+        let wanted = if clear {
+            "\"SCRAM-SHA-256 PLAIN\""
+        } else {
+            "\"SCRAM-SHA-256\""
+        };
+        assert!(
+            greeting.contains(&format!("\"SASL\" {wanted}")),
+            "{from}: {greeting:?}"
+        );
+        client
+            .send(format!("AUTHENTICATE \"PLAIN\" \"{secret}\"\r\n"))
+            .expect("it is taken");
+        let reply = client.next_line().expect("a reply");
+        let wanted = if clear { "OK" } else { "NO (ENCRYPT-NEEDED)" };
+        assert!(reply.starts_with(wanted), "{from}: {reply}");
+    };
+    check("127.0.0.1", true);
+    check("127.0.0.2", false);
+    // a proxy on this machine may speak for strangers: then it is not internal
+    site.replace("mappings", "  127.0.0.1  $Y\n", "");
+    site.imsimta(["reload"]).expect(0);
+    check("127.0.0.1", false);
+}
+
+#[test]
 fn login_and_tls_show_in_channel_and_flags() {
     let site = Site::new();
     // each flag is asked for by its own recipient

@@ -19,7 +19,15 @@ fn a_wrong_password_is_logged_as_such() {
     let tail = "Bad password alice 535 5.7.8 Bad username or password (Authentication failed).";
     let line = site.log_line(&["tcp_submit ", " U TCP|127.0.0.1|", tail]);
     assert!(line.ends_with(tail), "{line}");
+    client.login("alice", site.password("alice")).expect(235);
+    let line = site.log_line(&["tcp_submit ", " U ", "Authentication successful"]);
+    assert!(
+        line.ends_with(" alice 235 2.7.0 PLAIN authentication successful."),
+        "{line}"
+    );
     // what is no guess is not blamed on the client
+    let mut client = Client::connect_tls(server.submissions(), "127.0.0.2");
+    client.hello();
     client.say("AUTH PLAIN ====").expect(501);
     site.log_line(&["tcp_submit ", " U ", "Authentication failed ", "501 5.5.2"]);
 

@@ -445,7 +445,10 @@ impl Server {
             Some(Reply::new(503, (5, 5, 1), "AUTH is not allowed in a transaction"))
         } else if self.client.is_none() {
             Some(Reply::new(503, (5, 5, 1), "Say EHLO first"))
-        } else if !self.features.auth.contains(&mechanism) {
+        } else if ![&self.features.auth, &self.features.auth_secure]
+            .iter()
+            .any(|known| known.contains(&mechanism))
+        {
             let offered = self.features.auth.join(" ");
             Some(Reply::new(
                 504,

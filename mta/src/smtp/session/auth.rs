@@ -1,15 +1,13 @@
 //! AUTH: an exchange of SASL, and the wait after a failure.
 
-use std::time::{Duration, Instant};
-
 use super::Session;
-use crate::sasl::{self, Exchange, Step};
+use crate::login;
+use crate::sasl::{self, Exchange, SaslError, Step};
 use crate::smtp::protocol::Reply;
 
 impl Session {
     pub(super) async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {
         self.decider.say(|| format!("C: AUTH {mechanism} ..."));
-        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
         let decoded = initial
             .as_ref()
             .map(|word| sasl::encoding::decode_initial(word.as_bytes()));
@@ -18,7 +16,7 @@ impl Session {
             Err(error) => return self.auth_failed(error).await,
         };
         let directory = self.server.directory.load_full();
-        let (exchange, step) = Exchange::start(mechanism, initial.as_deref(), directory, &policy);
+        let (exchange, step) = Exchange::start(mechanism, initial.as_deref(), directory, &self.mechanisms());
         self.exchange = Some(exchange);
         self.auth_step(step).await
     }
@@ -28,26 +26,15 @@ impl Session {
             Ok(message) => message,
             Err(error) => return self.auth_failed(error).await,
         };
-        let Some(exchange) = &mut self.exchange else {
-            return Reply::auth_failed();
+        let step = match &mut self.exchange {
+            Some(exchange) => exchange.respond(&message),
+            None => Step::Failure(SaslError::OutOfStep),
         };
-        let step = exchange.respond(&message);
         self.auth_step(step).await
     }
 
     async fn auth_step(&mut self, step: Step) -> Reply {
-        let step = match step {
-            Step::Verify(verification) => {
-                let Ok(_permit) = self.server.verifications.acquire().await else {
-                    return Reply::local_trouble();
-                };
-                match tokio::task::spawn_blocking(move || verification.run()).await {
-                    Ok(step) => step,
-                    Err(_) => return Reply::local_trouble(),
-                }
-            }
-            step => step,
-        };
+        let step = login::settle(&self.server, step).await;
         match step {
             Step::Challenge(octets) => Reply::challenge(sasl::encoding::encode(&octets)),
             Step::Success { uid, sender_address } => {
@@ -56,43 +43,30 @@ impl Session {
                     .take()
                     .and_then(|e| e.mechanism())
                     .map_or("", |m| m.name());
-                if let Ok(mut failures) = self.server.failures.lock() {
-                    failures.succeeded(self.peer.client.ip());
-                }
+                login::succeeded(&self.server, self.peer.client.ip());
                 self.decider.authenticated(uid.clone(), sender_address);
                 self.configure_protocol();
                 let tag = format!(
                     "Authentication successful - switched to channel {}",
                     self.decider.facts.channel
                 );
-                self.log_authentication(&tag, &uid, "235 2.7.0");
-                Reply::auth_ok(mechanism)
+                let reply = Reply::auth_ok(mechanism);
+                self.log_authentication(&tag, &uid, &reply.summary());
+                reply
             }
             Step::Failure(error) => self.auth_failed(error).await,
-            Step::Verify(_) => Reply::local_trouble(),
+            Step::Verify(_) => self.auth_failed(SaslError::Temporary).await,
         }
     }
 
-    async fn auth_failed(&mut self, error: sasl::SaslError) -> Reply {
+    async fn auth_failed(&mut self, error: SaslError) -> Reply {
         let login = self
             .exchange
             .take()
             .and_then(|e| e.login().map(str::to_string))
             .unwrap_or_default();
-        let (code, status, text) = error.reply();
-        let status: Vec<u16> = status.split('.').filter_map(|n| n.parse().ok()).collect();
-        let reply = match status[..] {
-            [class, subject, detail] => Reply::new(code, (class as u8, subject, detail), text),
-            _ => Reply::auth_failed(),
-        };
-        if error.is_bad_guess() {
-            let client = self.peer.client.ip();
-            let delay = match self.server.failures.lock() {
-                Ok(mut failures) => failures.failed(client, Instant::now()),
-                Err(_) => Duration::from_secs(10),
-            };
-            tokio::time::sleep(delay).await;
-        }
+        login::failed(&self.server, self.peer.client.ip(), error).await;
+        let reply = Reply::from(error);
         self.log_authentication(error.log_tag(), &login, &reply.summary());
         reply
     }

@@ -135,11 +135,6 @@ impl Session {
     /// What is known of a transaction that has not begun.
     fn envelope(&self, from: &str) -> Envelope {
         let f = &self.decider.facts;
-        let letters = [
-            (f.esmtp, 'E'),
-            (f.tls.is_some(), 'S'),
-            (f.auth_user.is_some(), 'A'),
-        ];
         Envelope {
             from: from.to_string(),
             source_channel: f.channel.clone(),
@@ -147,7 +142,7 @@ impl Session {
             application: f.application(),
             helo: f.helo.clone(),
             auth_user: f.auth_user.clone(),
-            modifiers: letters.into_iter().filter(|l| l.0).map(|l| l.1).collect(),
+            modifiers: self.decider.modifiers(),
             ..Default::default()
         }
     }
