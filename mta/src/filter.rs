@@ -8,7 +8,8 @@
 //! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, hold, addtag,
 //! header edits, flags. Other actions are named in the trace and in a notice as not carried out.
 //!
-//! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept; [`CACHE`] compiled user scripts.
+//! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`CACHE`]
+//! compiled user scripts.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -55,11 +56,6 @@ pub struct SiteScripts {
 }
 
 impl SiteScripts {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.system.is_none() && self.by_url.is_empty()
-    }
-
     /// Compiles the scripts that a configuration names; what is wrong with them goes to `diagnostics`, with
     /// the texts in `sources`.
     pub fn load(
@@ -146,11 +142,6 @@ impl UserScripts {
         }
     }
 
-    /// Whether any user may have a script.
-    pub fn any(&self) -> bool {
-        self.folder.is_dir()
-    }
-
     /// The script of a user; `None` where there is none, or none that compiles.
     pub fn of(&self, uid: &str) -> Option<Script> {
         // a user name may not leave the folder
@@ -220,9 +211,10 @@ pub struct Filtered {
     pub remember: Vec<(String, u64)>,
 }
 
-/// Whether any script may see mail of this transaction.
-pub fn applies(site: &SiteScripts, users: &UserScripts) -> bool {
-    !site.is_empty() || users.any()
+/// Whether any recipient of a transaction has a script that wants to see its message.
+pub fn applies(site: &Site, scripts: &SiteScripts, users: &UserScripts, transaction: &Transaction) -> bool {
+    let has_script = |a| !levels(site, scripts, users, transaction, a).is_empty();
+    transaction.recipients.iter().any(has_script)
 }
 
 /// Runs the scripts for all recipients of a transaction; its recipients are afterwards what they decided.

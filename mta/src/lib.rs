@@ -29,6 +29,7 @@ mod files;
 pub mod filter;
 pub mod journal;
 pub mod log;
+pub mod login;
 pub mod managesieve;
 pub mod memcache_url;
 pub mod metermaid;

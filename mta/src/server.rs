@@ -119,7 +119,7 @@ pub struct Server {
     /// TLS for servers.
     pub server_tls: ArcSwapOption<rustls::ServerConfig>,
     /// TLS for clients.
-    pub client_tls: Option<Arc<rustls::ClientConfig>>,
+    pub client_tls: Arc<rustls::ClientConfig>,
     /// Failed logins by client address.
     pub failures: Mutex<AuthFailures>,
     /// Password verifications at once.
@@ -212,9 +212,12 @@ impl Server {
         .map_err(io(layout.log()))?;
         let names = tls_names(&configuration.load());
         let (pair, _) = crate::tls::ensure_self_signed(&names, &layout.tls(), now())?;
-        let (pair, _warnings) = crate::tls::load(&pair.certificate, &pair.key, now())?;
+        let (pair, warnings) = crate::tls::load(&pair.certificate, &pair.key, now())?;
+        for warning in &warnings {
+            crate::complain!("warning: {warning}");
+        }
         let server_tls = ArcSwapOption::from(Some(crate::tls::server_config(pair)?));
-        let client_tls = crate::tls::opportunistic_client().ok();
+        let client_tls = crate::tls::opportunistic_client()?;
         let scheduler = Scheduler::new();
         for entry in spool.entries() {
             scheduler.add(&entry, now());

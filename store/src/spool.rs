@@ -240,6 +240,10 @@ pub trait Spool: Send + Sync {
     /// Begins a body of more than [`INLINE_LIMIT`] bytes.
     fn body_writer(&self) -> Result<Box<dyn BodyWriter>, SpoolError>;
 
+    /// Reads back a body that is complete and belongs to no message yet, by the number and length of its
+    /// [`StoredBody`].
+    fn stored(&self, number: u64, len: u64) -> Result<Bytes, SpoolError>;
+
     /// Records what became of an entry.
     fn update(&self, id: EntryId, change: Change) -> Commit<()>;
 

@@ -199,6 +199,13 @@ impl Client {
         self.hello()
     }
 
+    /// AUTH PLAIN, with the password at once.
+    #[track_caller]
+    pub fn login(&mut self, user: &str, password: &str) -> Reply {
+        let secret = base64(&format!("\0{user}\0{password}"));
+        self.say(&format!("AUTH PLAIN {secret}"))
+    }
+
     /// A whole transaction with lines of a message (CRLF at their ends): the first reply that is not
     /// positive, or that to the message.
     #[track_caller]
@@ -227,4 +234,26 @@ impl Client {
             .expect("the connection takes a message");
         self.reply()
     }
+}
+
+/// A text in base64, as SASL sends it.
+pub fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let encode = |chunk: &[u8]| {
+        let number = chunk
+            .iter()
+            .chain([&0u8; 2])
+            .take(3)
+            .fold(0u32, |n, b| n << 8 | u32::from(*b));
+        (0..4)
+            .map(|i| {
+                if i <= chunk.len() {
+                    char::from(DIGITS[(number >> (18 - 6 * i) & 63) as usize])
+                } else {
+                    '='
+                }
+            })
+            .collect::<String>()
+    };
+    text.as_bytes().chunks(3).map(encode).collect()
 }

@@ -17,7 +17,7 @@ mod site;
 mod wait;
 
 pub use binary::sluice;
-pub use client::{Client, Reply};
+pub use client::{Client, Reply, base64};
 pub use server::Server;
 pub use sink::{Answers, Received, Sink};
 pub use site::{Ran, Site, Template};

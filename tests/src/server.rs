@@ -115,6 +115,11 @@ impl Server {
         self.address("SMTP_SUBMIT tls")
     }
 
+    /// The ManageSieve port.
+    pub fn managesieve(&self) -> SocketAddr {
+        self.address("MANAGESIEVE plain")
+    }
+
     /// An internal client, which has read the banner.
     pub fn inside(&self) -> Client {
         Client::greeted(self.smtp(), "127.0.0.1")

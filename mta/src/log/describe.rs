@@ -10,9 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 /// `U` entry of a failed authentication: the tag that log watchers look for.
 pub const BAD_PASSWORD: &str = "Bad password";
 
-/// The reply to a failed authentication, and the diagnostic of its `U` entry.
-pub const BAD_PASSWORD_REPLY: &str = "535 5.7.8 Bad username or password (Authentication failed).";
-
 /// Transport information: `TCP|local-ip|local-port|remote-ip|remote-port`, whichever side opened it.
 ///
 /// An IPv4 address mapped into IPv6 is shown as IPv4.
@@ -44,12 +41,12 @@ pub enum ReplyType {
 
 /// Diagnostic of a delivery: `dns;HOST (TRANSPORT) (BANNER) smtp;REPLY`.
 ///
-/// `host` is left out with `LOG_REMOTE_MTA`, `transport` without the channel option LOG_TRANSPORTINFO,
-/// `banner` (the text after 220) without LOG_BANNER. `reply` is the final one to RCPT or DATA.
-pub fn delivery_diagnostic(
+/// `host` is left out with `LOG_REMOTE_MTA`. `parts` stand in parentheses: the transport with the channel option
+/// LOG_TRANSPORTINFO, the banner (the text after 220) with LOG_BANNER, and what an operator should know of how the
+/// connection came about. `reply` is the final one to RCPT or DATA.
+pub fn delivery_diagnostic<'a>(
     host: Option<&str>,
-    transport: Option<&str>,
-    banner: Option<&str>,
+    parts: impl IntoIterator<Item = &'a str>,
     reply_type: ReplyType,
     reply: &str,
 ) -> String {
@@ -59,7 +56,7 @@ pub fn delivery_diagnostic(
         text.push_str(host);
         text.push(' ');
     }
-    for part in [transport, banner].into_iter().flatten() {
+    for part in parts {
         text.push('(');
         text.push_str(part);
         text.push_str(") ");
@@ -107,15 +104,14 @@ mod tests {
             (
                 delivery_diagnostic(
                     Some("mx.x"),
-                    Some(&transport4),
-                    Some("mx.x ESMTP"),
+                    [transport4.as_str(), "mx.x ESMTP"],
                     ReplyType::Smtp,
                     "250 ok",
                 ),
                 "dns;mx.x (TCP|206.184.139.12|2788|192.160.253.66|25) (mx.x ESMTP) smtp;250 ok",
             ),
             (
-                delivery_diagnostic(None, None, None, ReplyType::Lmtp, "250 ok"),
+                delivery_diagnostic(None, [], ReplyType::Lmtp, "250 ok"),
                 "lmtp;250 ok",
             ),
             (

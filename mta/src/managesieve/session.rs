@@ -4,7 +4,7 @@
 //! are compiled before they are stored; all errors are told at once, as `sluice` shows them. Scripts are
 //! compiled, read and written in threads where that may take its time.
 //!
-//! Mechanisms: SCRAM-SHA-256, and PLAIN under TLS or from a loopback address.
+//! Mechanisms: SCRAM-SHA-256, and PLAIN under TLS or from 127.0.0.1 and ::1, where INTERNAL_IP has them.
 //!
 //! Limits: [`LOGIN_TIME`] to log in, [`IDLE_TIME`] between commands, [`REPLY_TIME`] to take a reply,
 //! [`MAX_BAD_AUTH`] failed logins, [`MAX_ERROR_TEXT`]; connections are bounded by the service.
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use grammar::Sources;
 use policy::sieve::{ActionLimits, CAPABILITIES, NoLibrary, Options, compile};
+use store::envelope::Envelope;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -21,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use super::protocol::{Event, Protocol, Reply, Request};
 use super::scripts::{ScriptError, Scripts};
 use crate::journal::Connection as Said;
+use crate::log::describe;
 use crate::log::record::{Action, Direction};
+use crate::login;
 use crate::sasl::{self, Exchange, Mechanism, SaslError, Step};
 use crate::server::Server;
 use crate::smtp::session::Peer;
@@ -57,6 +60,8 @@ struct Session {
     exchange: Option<Exchange>,
     bad_auth: u32,
     tls: bool,
+    /// The client is on this machine, where nobody listens between.
+    own_machine: bool,
     user: Option<(String, Scripts)>,
     /// The login is due by then.
     login_by: Instant,
@@ -65,6 +70,9 @@ struct Session {
 /// Serves a connection to its end. `implicit_tls`: TLS from the first octet.
 pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_tls: bool) {
     let _ = stream.set_nodelay(true);
+    let configuration = server.configuration.load_full();
+    let mut decider = server.decider_for(&configuration, "managesieve", &Envelope::default());
+    let own_machine = login::is_own_machine(&mut decider, peer.client.ip()).await;
     let mut session = Session {
         server,
         peer,
@@ -72,6 +80,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         exchange: None,
         bad_auth: 0,
         tls: false,
+        own_machine,
         user: None,
         login_by: Instant::now() + LOGIN_TIME,
     };
@@ -170,7 +179,7 @@ impl Session {
     }
 
     fn mechanisms(&self) -> sasl::Policy {
-        sasl::Policy::for_layer(self.tls || self.peer.client.ip().to_canonical().is_loopback())
+        sasl::Policy::for_layer(self.tls || self.own_machine)
     }
 
     fn capabilities(&mut self) {
@@ -278,15 +287,7 @@ impl Session {
     }
 
     async fn auth_step(&mut self, step: Step) {
-        let step = match step {
-            Step::Verify(verification) => {
-                let permit = self.server.verifications.acquire().await;
-                let run = tokio::task::spawn_blocking(move || verification.run()).await;
-                drop(permit);
-                run.unwrap_or(Step::Failure(SaslError::Temporary))
-            }
-            step => step,
-        };
+        let step = login::settle(&self.server, step).await;
         match step {
             Step::Challenge(octets) => {
                 let scram =
@@ -311,9 +312,7 @@ impl Session {
 
     async fn logged_in(&mut self, uid: String, data: Option<String>) {
         self.exchange = None;
-        if let Ok(mut failures) = self.server.failures.lock() {
-            failures.succeeded(self.peer.client.ip());
-        }
+        login::succeeded(&self.server, self.peer.client.ip());
         let folder = self.server.layout.root.join("sieve");
         let owner = uid.clone();
         let opened = tokio::task::spawn_blocking(move || Scripts::open(&folder, &owner)).await;
@@ -345,14 +344,7 @@ impl Session {
             .take()
             .and_then(|e| e.login().map(str::to_string))
             .unwrap_or_default();
-        if error.is_bad_guess() {
-            let client = self.peer.client.ip();
-            let delay = match self.server.failures.lock() {
-                Ok(mut failures) => failures.failed(client, Instant::now()),
-                Err(_) => Duration::from_secs(10),
-            };
-            tokio::time::sleep(delay).await;
-        }
+        login::failed(&self.server, self.peer.client.ip(), error).await;
         let reply = match error {
             SaslError::EncryptionNeeded => Reply::no(error.to_string()).code("ENCRYPT-NEEDED"),
             SaslError::UnknownMechanism => {
@@ -363,7 +355,7 @@ impl Session {
             SaslError::Temporary => Reply::no(error.to_string()).code("TRYLATER"),
             error => Reply::no(error.to_string()),
         };
-        self.log("Bad username or password", &login, &format!("NO {}", reply.text));
+        self.log(error.log_tag(), &login, &format!("NO {}", reply.text));
         self.protocol.reply(&reply);
         self.bad_auth += 1;
         if self.bad_auth >= MAX_BAD_AUTH {
@@ -372,14 +364,7 @@ impl Session {
     }
 
     fn log(&self, tag: &str, username: &str, diagnostic: &str) {
-        let (server, client) = (self.peer.server, self.peer.client);
-        let transport = format!(
-            "TCP|{}|{}|{}|{}",
-            server.ip().to_canonical(),
-            server.port(),
-            client.ip().to_canonical(),
-            client.port()
-        );
+        let transport = describe::transport(self.peer.server, self.peer.client);
         let said = Said {
             transport: &transport,
             application: "MANAGESIEVE",

@@ -114,13 +114,13 @@ impl Sender {
         };
         let own = vec![site.host().to_string()];
         let rules = Rules { mx, own_names: &own };
-        let tls = match (settings.tls_client, &server.client_tls) {
-            (Need::No, _) | (_, None) => Tls::None,
-            (Need::May, Some(config)) => Tls::May(Arc::clone(config)),
-            (Need::Must, Some(config)) => Tls::Must(Arc::clone(config)),
+        let tls = match settings.tls_client {
+            Need::No => Tls::None,
+            Need::May => Tls::May(Arc::clone(&server.client_tls)),
+            Need::Must => Tls::Must(Arc::clone(&server.client_tls)),
         };
         let options = Arc::new(ClientOptions {
-            helo: channel.settings.local_name(site),
+            helo: site.host().to_string(),
             hello: if settings.no_ehlo {
                 Hello::Helo
             } else {
@@ -194,16 +194,5 @@ impl Sender {
             // a peer that does not answer QUIT holds nobody up
             let _ = tokio::time::timeout(Duration::from_secs(5), connection.quit()).await;
         }
-    }
-}
-
-/// What the server calls itself on a channel.
-trait LocalName {
-    fn local_name(&self, site: &Site) -> String;
-}
-
-impl LocalName for policy::channel::Settings {
-    fn local_name(&self, site: &Site) -> String {
-        site.host().to_string()
     }
 }

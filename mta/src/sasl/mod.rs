@@ -32,8 +32,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::directory::{Directory, User, verifier};
+use crate::log::describe::BAD_PASSWORD;
+use crate::smtp::protocol::{Enhanced, Reply};
 
-pub use failures::AuthFailures;
+pub use failures::{AuthFailures, MAX_DELAY};
 
 /// The longest login name or authorization identity, in octets.
 pub const MAX_LOGIN: usize = 255;
@@ -48,10 +50,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The usual policy: SCRAM always, the password itself only under TLS.
-    pub fn for_layer(tls: bool) -> Policy {
+    /// The usual policy: SCRAM always, the password itself only where nobody can listen.
+    pub fn for_layer(secure: bool) -> Policy {
         Policy {
-            plaintext: tls,
+            plaintext: secure,
             scram: true,
         }
     }
@@ -141,29 +143,47 @@ pub enum SaslError {
 
 impl SaslError {
     /// The SMTP reply: code, enhanced code, text (RFC 4954 section 6).
-    pub fn reply(self) -> (u16, &'static str, &'static str) {
+    pub fn reply(self) -> (u16, Enhanced, &'static str) {
         match self {
-            SaslError::UnknownMechanism => (504, "5.5.4", "Unrecognized authentication type."),
+            SaslError::UnknownMechanism => (504, (5, 5, 4), "Unrecognized authentication type."),
             SaslError::EncryptionNeeded => (
                 538,
-                "5.7.11",
+                (5, 7, 11),
                 "Encryption required for requested authentication mechanism.",
             ),
-            SaslError::BadBase64 => (501, "5.5.2", "Cannot decode the response: bad base64."),
-            SaslError::TooLong => (500, "5.5.6", "Authentication exchange line is too long."),
-            SaslError::Malformed(_) => (501, "5.5.2", "Malformed authentication message."),
-            SaslError::Cancelled => (501, "5.7.0", "Authentication exchange cancelled."),
-            SaslError::BadCredentials | SaslError::NotAuthorized => {
-                (535, "5.7.8", "Bad username or password (Authentication failed).")
-            }
-            SaslError::Temporary => (454, "4.7.0", "Temporary authentication failure."),
-            SaslError::OutOfStep => (503, "5.5.1", "No authentication exchange in progress."),
+            SaslError::BadBase64 => (501, (5, 5, 2), "Cannot decode the response: bad base64."),
+            SaslError::TooLong => (500, (5, 5, 6), "Authentication exchange line is too long."),
+            SaslError::Malformed(_) => (501, (5, 5, 2), "Malformed authentication message."),
+            SaslError::Cancelled => (501, (5, 7, 0), "Authentication exchange cancelled."),
+            SaslError::BadCredentials | SaslError::NotAuthorized => (
+                535,
+                (5, 7, 8),
+                "Bad username or password (Authentication failed).",
+            ),
+            SaslError::Temporary => (454, (4, 7, 0), "Temporary authentication failure."),
+            SaslError::OutOfStep => (503, (5, 5, 1), "No authentication exchange in progress."),
+        }
+    }
+
+    /// Tag of the `U` entry: log watchers count [`BAD_PASSWORD`], and may block who guesses. A mechanism that is
+    /// not there or a line that is not base64 is no guess.
+    pub fn log_tag(self) -> &'static str {
+        match self.is_bad_guess() {
+            true => BAD_PASSWORD,
+            false => "Authentication failed",
         }
     }
 
     /// Whether it counts as a failed guess, for [`AuthFailures`] and `disconnectbadauthlimit`.
     pub fn is_bad_guess(self) -> bool {
         matches!(self, SaslError::BadCredentials | SaslError::NotAuthorized)
+    }
+}
+
+impl From<SaslError> for Reply {
+    fn from(error: SaslError) -> Reply {
+        let (code, status, text) = error.reply();
+        Reply::new(code, status, text)
     }
 }
 
@@ -186,14 +206,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Runs a pending check at once; for callers that may block.
-    pub fn settle(self) -> Step {
-        match self {
-            Step::Verify(check) => check.run(),
-            step => step,
-        }
-    }
-
     fn malformed(what: &'static str) -> Step {
         Step::Failure(SaslError::Malformed(what))
     }

@@ -46,7 +46,7 @@ mod reply;
 
 pub use event::{CloseReason, Event, Notice, Request};
 pub use features::Features;
-pub use limits::{Counts, Limits};
+pub use limits::Limits;
 pub use reply::{Enhanced, REPLY_LINE, REPLY_LINES, Reply};
 
 use std::collections::VecDeque;
@@ -55,6 +55,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use self::body::Incoming;
+use self::limits::Counts;
 use super::command::{Body, Hello};
 use super::wire::{LineReader, LineStep};
 
@@ -126,6 +127,8 @@ struct Transaction {
     /// Recipients given, accepted or not.
     presented: u32,
     accepted: u32,
+    /// Largest message that policy allows it, in octets; 0 for no limit of its own.
+    size_limit: u64,
     /// The message, from the first octet to the last.
     incoming: Option<Incoming>,
 }
@@ -177,15 +180,6 @@ impl Server {
         self.push(&banner);
     }
 
-    /// Sends one line as it is, without control characters, and closes: the refusal of PORT_ACCESS.
-    pub fn greet_raw(&mut self, line: &str) {
-        let mut text = String::new();
-        reply::push_clean(&mut text, line, REPLY_LINE - 2, false);
-        self.output.extend_from_slice(text.as_bytes());
-        self.output.extend_from_slice(b"\r\n");
-        self.close(CloseReason::Answer);
-    }
-
     /// Takes octets from the peer. Only to be called when [`Server::wants_input`] is true; what comes when
     /// the connection is closing is dropped.
     pub fn input(&mut self, octets: &[u8]) {
@@ -212,17 +206,6 @@ impl Server {
     /// Octets taken in and not yet looked at. Before the greeting: what a client sent too early.
     pub fn unread(&self) -> usize {
         self.input.len()
-    }
-
-    /// Drops what the client sent before the greeting (BANNER_PURGE_DELAY); gives the octets dropped. Does
-    /// nothing after the greeting.
-    pub fn purge_early_input(&mut self) -> usize {
-        if !matches!(self.state, State::Start) {
-            return 0;
-        }
-        let dropped = self.input.len();
-        self.input.clear();
-        dropped
     }
 
     /// What is next. To be called again until it gives [`Event::NeedInput`] or [`Event::Close`].
@@ -301,18 +284,13 @@ impl Server {
     pub fn tls_established(&mut self, features: Features) {
         self.tls = true;
         self.features = features;
-        self.restart();
-        if matches!(self.state, State::Tls) {
-            self.state = State::Command;
-        }
-    }
-
-    /// Forgets EHLO, AUTH and the transaction, as a proxy command wants it.
-    pub fn restart(&mut self) {
         self.client = None;
         self.authenticated = false;
         self.transaction = None;
         self.pipeline_broken = false;
+        if matches!(self.state, State::Tls) {
+            self.state = State::Command;
+        }
     }
 
     /// Sends `reply` and closes, whatever was going on: a timeout (421 4.4.2), the end of service.
@@ -330,29 +308,9 @@ impl Server {
         &mut self.features
     }
 
-    /// What was counted in this connection.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// How the client introduced itself: the command, and the name it gave.
-    pub fn client(&self) -> Option<(Hello, &str)> {
-        self.client.as_ref().map(|(hello, name)| (*hello, name.as_str()))
-    }
-
-    /// TLS is active.
-    pub fn is_tls(&self) -> bool {
-        self.tls
-    }
-
-    /// An AUTH has succeeded.
-    pub fn is_authenticated(&self) -> bool {
-        self.authenticated
-    }
-
-    /// MAIL was accepted and its transaction has not ended.
-    pub fn in_transaction(&self) -> bool {
-        self.transaction.is_some()
+    /// Changes the limit of bad commands, when the channel switches; 0 for no limit.
+    pub fn limit_bad_commands(&mut self, limit: u32) {
+        self.limits.bad_commands = limit;
     }
 
     /// The octets awaited are those of a message, not of a command: another time limit may hold.
@@ -362,9 +320,15 @@ impl Server {
 
     /// Largest message in octets now; 0 for no limit.
     pub fn size_limit(&self) -> u64 {
-        match (self.features.size.unwrap_or(0), self.limits.message_size) {
-            (0, limit) | (limit, 0) => limit,
-            (offered, limit) => offered.min(limit),
+        let own = self.transaction.as_ref().map_or(0, |one| one.size_limit);
+        let limits = [self.features.size.unwrap_or(0), self.limits.message_size, own];
+        limits.into_iter().filter(|n| *n > 0).min().unwrap_or(0)
+    }
+
+    /// Limits the message of the open transaction, in octets; 0 for no limit beyond that of all messages.
+    pub fn limit_message(&mut self, octets: u64) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.size_limit = octets;
         }
     }
 
@@ -419,17 +383,16 @@ impl Server {
                         binary,
                         presented: 0,
                         accepted: 0,
+                        size_limit: 0,
                         incoming: None,
                     });
                 }
             }
             Pending::Rcpt if positive => {
-                self.counts.recipients = self.counts.recipients.saturating_add(1);
                 if let Some(transaction) = &mut self.transaction {
                     transaction.accepted = transaction.accepted.saturating_add(1);
                 }
             }
-            Pending::Rcpt => self.counts.rejections = self.counts.rejections.saturating_add(1),
             Pending::Data => self.begin_data(positive),
             Pending::Bdat { size, last } => {
                 self.begin_bdat(size, last, reply);
@@ -454,7 +417,7 @@ impl Server {
                 self.pipeline_broken = false;
             }
             Pending::Auth => return self.settle_auth(&reply),
-            Pending::Hello(..) | Pending::Other => {}
+            Pending::Hello(..) | Pending::Rcpt | Pending::Other => {}
         }
         self.push(&reply);
     }

@@ -3,40 +3,33 @@
 //! The session owns the stream; the protocol machine sees octets only, the [`Decider`] facts only. No input
 //! is read while a decision is pending, so a client that pipelines without end waits.
 
+mod auth;
+mod log;
+mod message;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use jiff::Zoned;
 use policy::Facts;
-use policy::channel::Need;
-use policy::site::Site;
-use store::envelope::{Failure, Recipient};
-use store::spool::{EntryId, SpoolError};
+use policy::channel::{Need, Settings};
+use store::spool::EntryId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::SessionFacts;
+use crate::configuration::Configuration;
 use crate::evaluate::Evaluator;
 use crate::explain::{RECORDS, Recorded};
-use crate::filter::{self, Filtered};
-use crate::journal::{Connection as Said, Said as MessageSaid};
-use crate::log::record::{Action, Direction};
-use crate::queue::notify::refuse;
-use crate::sasl::{self, Exchange, Step};
+use crate::log::record::Action;
+use crate::login;
+use crate::sasl::{self, Exchange};
 use crate::server::{Server, now, seed};
 use crate::smtp::command::{Hello, Rcpt};
-use crate::smtp::protocol::{
-    CloseReason, Event, Features, Limits, Notice, Reply, Request, Server as Protocol,
-};
-use crate::smtp::wire::BodyCounts;
-use crate::transaction::{
-    Accepted, Admission, Collector, Decider, Enqueue, HeaderFacts, Record, Transaction, enqueue, unique_id,
-};
-use crate::vacation;
+use crate::smtp::protocol::{CloseReason, Event, Features, Limits, Reply, Request, Server as Protocol};
+use crate::transaction::{Admission, Collector, Decider, Record, source_limit, unique_id};
 
 /// Longest wait for the next command (COMMAND_RECEIVE_TIME).
 const COMMAND_TIME: Duration = Duration::from_secs(300);
@@ -49,12 +42,6 @@ const REPLY_TIME: Duration = Duration::from_secs(300);
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(60);
-
-/// J entries of one session.
-const MAX_J_ENTRIES: u32 = 10;
-
-/// B entries of one session.
-const MAX_B_ENTRIES: u32 = 10;
 
 /// Message size where the site sets none, in octets.
 const MESSAGE_LIMIT: u64 = 100 << 20;
@@ -81,6 +68,8 @@ pub struct Peer {
 
 struct Session {
     server: Arc<Server>,
+    /// That of the transaction: a reload takes effect at EHLO or MAIL.
+    configuration: Arc<Configuration>,
     protocol: Protocol,
     decider: Decider,
     peer: Peer,
@@ -90,9 +79,11 @@ struct Session {
     j_entries: u32,
     b_entries: u32,
     transaction_id: String,
-    /// A login is to be answered later than now.
+    /// Log text of PORT_ACCESS, for the C entry.
     log_text: String,
     tls: bool,
+    /// The client is on this machine, where nobody listens between.
+    own_machine: bool,
     /// Queue entries of this session; the first ones, for explaining.
     entries: Vec<EntryId>,
 }
@@ -118,8 +109,13 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     );
     let decider = Decider::new(evaluator, facts, true);
     let began = Zoned::now().strftime("%d-%b-%Y %H:%M:%S").to_string();
+    let limits = Limits {
+        // counted by the decider, which knows the channel's limit and that of policy
+        recipients: 0,
+        ..Limits::default()
+    };
     let mut session = Session {
-        protocol: Protocol::new(limits(&configuration.site, &peer.channel), Features::default()),
+        protocol: Protocol::new(limits, Features::default()),
         decider,
         peer: peer.clone(),
         collector: None,
@@ -130,7 +126,9 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
         transaction_id: String::new(),
         log_text: String::new(),
         tls: false,
+        own_machine: false,
         entries: Vec::new(),
+        configuration,
         server: Arc::clone(&server),
     };
     // small writes are whole replies: they must not wait for the peer's acknowledgement
@@ -148,22 +146,6 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: Peer, implicit_
     });
 }
 
-/// The protocol's limits as the keywords of a service's channel set them.
-fn limits(site: &Site, channel: &str) -> Limits {
-    let defaults = Limits::default();
-    let Some(settings) = site.channel(channel).map(|c| &c.settings) else {
-        return defaults;
-    };
-    Limits {
-        bad_commands: settings.bad_command_limit.unwrap_or(defaults.bad_commands),
-        // a larger recipientlimit is counted by the decider, which knows the channel after switching
-        recipients: settings
-            .recipient_limit
-            .map_or(defaults.recipients, |n| n.max(defaults.recipients)),
-        ..defaults
-    }
-}
-
 impl Session {
     async fn run(&mut self, stream: TcpStream, implicit_tls: bool) {
         let mut stream: Box<dyn Stream> = Box::new(stream);
@@ -171,29 +153,16 @@ impl Session {
         self.decider.say(|| format!("* connection from {client}"));
         if implicit_tls {
             match self.handshake(stream).await {
-                Some(secure) => stream = secure,
-                None => return,
+                Ok(secure) => stream = secure,
+                Err(why) => return self.log_no_session(Action::AttemptFailed, &why),
             }
         }
-        let admission = self.decider.connect().await;
-        let transport = self.decider.facts.transport();
-        match admission {
+        match self.decider.connect().await {
             Admission::Refused { text, record } => {
                 let line = text.replace('~', "\r\n");
                 self.decider.say(|| format!("S: {line}"));
                 if record {
-                    let said = Said {
-                        transport: &transport,
-                        diagnostic: &text,
-                        application: "SMTP",
-                        ..Said::default()
-                    };
-                    self.server.journal.connection(
-                        Action::Refused,
-                        &self.peer.channel,
-                        Direction::Inbound,
-                        &said,
-                    );
+                    self.log_no_session(Action::Refused, &text);
                 }
                 if !text.is_empty() {
                     let _ =
@@ -206,6 +175,13 @@ impl Session {
             Admission::Accepted { log_text } => self.log_text = log_text,
         }
         self.log_connection(Action::Opened, "");
+        if self
+            .decider
+            .channel()
+            .is_some_and(|c| c.settings.sasl_server != Need::No)
+        {
+            self.own_machine = login::is_own_machine(&mut self.decider, client.ip()).await;
+        }
         self.configure_protocol();
         let host = self.decider.site().host().to_string();
         let product = format!("(Sluice {})", env!("CARGO_PKG_VERSION"));
@@ -228,38 +204,50 @@ impl Session {
         let _ = stream.shutdown().await;
     }
 
-    /// Features and limits as the channel in force has them.
+    /// Goes over to the configuration in force.
+    fn refresh(&mut self) {
+        let configuration = self.server.configuration.load_full();
+        if Arc::ptr_eq(&configuration, &self.configuration) {
+            return;
+        }
+        self.decider.refresh(&configuration.site);
+        self.configuration = configuration;
+        self.configure_protocol();
+    }
+
+    /// Features and limits as the channel in force has them; to be set again whenever that may have changed.
     fn configure_protocol(&mut self) {
-        let features = self.features();
-        *self.protocol.features_mut() = features;
+        let settings = self.decider.channel().map(|c| &c.settings);
+        let bad_commands = settings.and_then(|s| s.bad_command_limit);
+        self.protocol
+            .limit_bad_commands(bad_commands.unwrap_or(Limits::default().bad_commands));
+        *self.protocol.features_mut() = self.features();
+    }
+
+    /// What AUTH may be by, on this layer.
+    fn mechanisms(&self) -> sasl::Policy {
+        sasl::Policy::for_layer(self.tls || self.own_machine)
     }
 
     fn features(&self) -> Features {
         let site = self.decider.site();
-        let settings = self
-            .decider
-            .channel()
-            .map(|c| c.settings.clone())
-            .unwrap_or_default();
+        let none = Settings::default();
+        let settings = self.decider.channel().map_or(&none, |c| &c.settings);
         let tls_ready = self.server.server_tls.load().is_some();
-        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
-        let auth = match settings.sasl_server {
-            Need::No => Vec::new(),
-            _ => policy.mechanisms().map(str::to_string).collect(),
-        };
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
-        let limit = site.options.number("BLOCK_LIMIT", 0).max(0) as u64;
-        let blocks = [settings.source_block_limit.unwrap_or(0), limit]
-            .into_iter()
-            .filter(|n| *n > 0)
-            .min();
+        let (mut auth, mut auth_secure) = (Vec::new(), Vec::new());
+        if settings.sasl_server != Need::No {
+            auth.extend(self.mechanisms().mechanisms().map(str::to_string));
+            auth_secure.extend(sasl::Policy::for_layer(true).mechanisms().map(str::to_string));
+            auth_secure.retain(|m| !auth.contains(m));
+        }
         Features {
             starttls: settings.tls_server != Need::No && tls_ready && !self.tls,
             auth,
+            auth_secure,
             chunking: !settings.no_chunking,
             etrn: false,
             no_soliciting: None,
-            size: Some(blocks.map_or(MESSAGE_LIMIT, |b| b.saturating_mul(block))),
+            size: Some(source_limit(site, settings, None).unwrap_or(MESSAGE_LIMIT)),
             ..Features::default()
         }
     }
@@ -313,7 +301,9 @@ impl Session {
                     }
                     self.decider.say(|| format!("S: {}", reply.summary()));
                     self.protocol.answer(reply);
-                    self.configure_protocol();
+                    if let Some(transaction) = &self.decider.transaction {
+                        self.protocol.limit_message(transaction.size_limit);
+                    }
                 }
                 Event::Body(bytes) => {
                     if let Some(collector) = &mut self.collector {
@@ -327,16 +317,16 @@ impl Session {
                     }
                     let plain = std::mem::replace(stream, Box::new(tokio::io::empty()));
                     match self.handshake(plain).await {
-                        Some(secure) => *stream = secure,
-                        None => return "TLS handshake failed".into(),
+                        Ok(secure) => *stream = secure,
+                        Err(why) => return why,
                     }
                     // what was said in the clear is forgotten (RFC 3207 4.2)
                     self.decider.reset();
                     self.decider.facts.helo.clear();
                     self.decider.facts.esmtp = false;
                     self.decider.say(|| "* TLS is up".into());
-                    let features = self.features();
-                    self.protocol.tls_established(features);
+                    self.protocol.tls_established(self.features());
+                    self.configure_protocol();
                 }
                 Event::Close(reason) => {
                     let _ = self.flush(stream).await;
@@ -383,20 +373,23 @@ impl Session {
         }
     }
 
-    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
-        let config = self.server.server_tls.load_full()?;
+    /// Goes over to TLS, or says why not.
+    async fn handshake(&mut self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, String> {
+        let config = self.server.server_tls.load_full().ok_or("TLS is not set up")?;
         let accept = TlsAcceptor::from(config).accept(stream);
-        match tokio::time::timeout(HANDSHAKE_TIME, accept).await {
-            Ok(Ok(secure)) => {
-                let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
-                self.tls = true;
-                if let Err(why) = self.decider.tls_started(description).await {
-                    self.decider.say(|| format!("* {why}"));
-                    return None;
-                }
-                Some(Box::new(secure))
+        let secure = match tokio::time::timeout(HANDSHAKE_TIME, accept).await {
+            Ok(Ok(secure)) => secure,
+            Ok(Err(error)) => return Err(format!("TLS handshake failed: {error}")),
+            Err(_) => return Err("TLS handshake failed: timeout".into()),
+        };
+        let description = crate::tls::describe(secure.get_ref().1).unwrap_or_default();
+        self.tls = true;
+        match self.decider.tls_started(description).await {
+            Ok(()) => Ok(Box::new(secure)),
+            Err(why) => {
+                self.decider.say(|| format!("* {why}"));
+                Err(why)
             }
-            _ => None,
         }
     }
 
@@ -409,14 +402,12 @@ impl Session {
                 self.decider.reset();
                 self.decider.facts.helo = name;
                 self.decider.facts.esmtp = esmtp;
-                let configuration = self.server.configuration.load_full();
-                self.decider.refresh(&configuration.site);
+                self.refresh();
                 Reply::new(250, None, self.decider.site().host().to_string())
             }
             Request::Mail(mail) => {
                 self.decider.say(|| format!("C: MAIL FROM:<{}>", mail.from));
-                let configuration = self.server.configuration.load_full();
-                self.decider.refresh(&configuration.site);
+                self.refresh();
                 self.decider.evaluator().set_facts(Facts {
                     now: now(),
                     seed: seed(),
@@ -424,13 +415,20 @@ impl Session {
                 self.transaction_id = unique_id();
                 let reply = self.decider.mail(&mail, now()).await;
                 if !reply.is_positive() {
-                    let recipient = Recipient::default();
-                    self.log_rejection(&mail.from, &recipient, &reply);
+                    self.log_sender_refused(&mail.from, &reply);
                 }
                 reply
             }
             Request::Rcpt(rcpt) => self.rcpt(rcpt).await,
-            Request::Data { chunking } => self.data(chunking),
+            Request::Data { chunking } => {
+                let reply = self.data(chunking);
+                if !reply.is_positive()
+                    && let Some(transaction) = self.decider.transaction.take()
+                {
+                    self.log_message_refused(&transaction, &reply);
+                }
+                reply
+            }
             Request::Message(counts) => self.message(counts).await,
             Request::Rset => {
                 self.decider.say(|| "C: RSET".into());
@@ -453,494 +451,8 @@ impl Session {
         self.decider.say(|| format!("C: RCPT TO:<{}>", rcpt.to));
         let reply = self.decider.rcpt(&rcpt).await;
         if !reply.is_positive() {
-            self.server.counters.refused.fetch_add(1, Ordering::Relaxed);
-            let from = self
-                .decider
-                .transaction
-                .as_ref()
-                .map(|t| t.envelope.from.clone())
-                .unwrap_or_default();
-            let recipient = Recipient {
-                address: rcpt.to.clone(),
-                original: rcpt
-                    .orcpt
-                    .clone()
-                    .unwrap_or_else(|| format!("rfc822;{}", rcpt.to)),
-                ..Recipient::default()
-            };
-            self.log_rejection(&from, &recipient, &reply);
+            self.log_recipient_refused(&rcpt, &reply);
         }
         reply
     }
-
-    fn data(&mut self, chunking: bool) -> Reply {
-        let host = self.decider.site().host().to_string();
-        let site = Arc::clone(self.decider.site());
-        let Some(transaction) = &mut self.decider.transaction else {
-            return Reply::local_trouble();
-        };
-        if transaction
-            .recipient_cutoff
-            .is_some_and(|cutoff| transaction.presented > cutoff)
-        {
-            return Reply::new(
-                451,
-                (4, 4, 5),
-                "Error ending envelope - too many recipients presented",
-            );
-        }
-        if chunking {
-            transaction.envelope.modifiers.push('C');
-        }
-        let one = match transaction.recipients.as_slice() {
-            [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
-            _ => None,
-        };
-        let limit = if transaction.size_limit > 0 {
-            transaction.size_limit
-        } else {
-            MESSAGE_LIMIT
-        };
-        let facts = &self.decider.facts;
-        let protocol = match (facts.esmtp, facts.tls.is_some(), facts.auth_user.is_some()) {
-            (false, ..) => "SMTP",
-            (_, false, false) => "ESMTP",
-            (_, true, false) => "ESMTPS",
-            (_, false, true) => "ESMTPA",
-            (_, true, true) => "ESMTPSA",
-        };
-        let header = HeaderFacts {
-            id_domain: site.options.text("ID_DOMAIN", &host).to_string(),
-            host,
-            helo: facts.helo.clone(),
-            client: facts.client.map(|(ip, _)| ip.to_string()).unwrap_or_default(),
-            protocol: protocol.into(),
-            tls: facts.tls.clone().unwrap_or_default(),
-            id: self.transaction_id.clone(),
-            recipient: one,
-        };
-        let mut collector = Collector::new(Arc::clone(&self.server.spool), header, Zoned::now(), limit);
-        if filter::applies(
-            &self.server.configuration.load().scripts,
-            &self.server.user_scripts,
-        ) {
-            collector.keep_copy();
-        }
-        self.collector = Some(collector);
-        Reply::start_mail()
-    }
-
-    async fn message(&mut self, counts: BodyCounts) -> Reply {
-        self.decider
-            .say(|| format!("C: (message of {} octets)", counts.octets));
-        let (Some(collector), Some(mut transaction)) =
-            (self.collector.take(), self.decider.transaction.take())
-        else {
-            return Reply::local_trouble();
-        };
-        let collected = match collector.finish().await {
-            Ok(Ok(collected)) => collected,
-            Ok(Err(_)) => {
-                return Reply::new(
-                    552,
-                    (5, 3, 4),
-                    "the message exceeds the size limit computed for this transaction",
-                );
-            }
-            Err(error) => return self.not_queued(error),
-        };
-        if let Some(limit) = self
-            .destination_limit(&transaction)
-            .filter(|limit| collected.size() > *limit)
-        {
-            return Reply::new(
-                552,
-                (5, 3, 4),
-                format!("a destination takes no message over {} kilobytes", limit / 1024),
-            );
-        }
-        let copy = collected.copy.clone();
-        let filtered = match self.filter(&mut transaction, copy.as_ref()).await {
-            Ok(filtered) => filtered,
-            Err(reply) => return reply,
-        };
-        let site = Arc::clone(self.decider.site());
-        if let Err(error) = self
-            .tell_of_refused(&transaction, &filtered, collected.returnable())
-            .await
-        {
-            return self.not_queued(error);
-        }
-        let to = Enqueue {
-            spool: &*self.server.spool,
-            site: &site,
-            now: now(),
-        };
-        let queued = match enqueue(to, &mut transaction, collected, counts.eight_bit).await {
-            Ok(queued) => queued,
-            Err(error) => return self.not_queued(error),
-        };
-        self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        self.server
-            .queued(&queued.entries, &transaction.envelope.source_channel);
-        let room = RECORDS.saturating_sub(self.entries.len());
-        self.entries.extend(queued.entries.iter().take(room));
-        self.after_filter(filtered).await;
-        Reply::message_ok(&self.transaction_id, self.decider.site().host())
-    }
-
-    /// The smallest `blocklimit` of the channels that the message goes to, in octets.
-    fn destination_limit(&self, transaction: &Transaction) -> Option<u64> {
-        let site = self.decider.site();
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
-        let limit = |a: &Accepted| site.channel(&a.channel)?.settings.block_limit.filter(|n| *n > 0);
-        transaction
-            .recipients
-            .iter()
-            .filter_map(limit)
-            .min()
-            .map(|blocks| blocks.saturating_mul(block))
-    }
-
-    fn not_queued(&self, error: SpoolError) -> Reply {
-        self.server.counters.queue_errors.fetch_add(1, Ordering::Relaxed);
-        crate::complain!("a message could not be queued: {error}");
-        match error {
-            SpoolError::Full => Reply::new(452, (4, 3, 1), "the queue is full, try again later"),
-            _ => Reply::new(
-                452,
-                (4, 3, 0),
-                "the message cannot be queued now, try again later",
-            ),
-        }
-    }
-
-    /// Sieve: changes the recipients; refuses the message where all scripts refuse it.
-    async fn filter(
-        &mut self,
-        transaction: &mut Transaction,
-        message: Option<&Arc<[u8]>>,
-    ) -> Result<Filtered, Reply> {
-        let Some(raw) = message.map(Arc::clone) else {
-            return Ok(Filtered::default());
-        };
-        let configuration = self.server.configuration.load_full();
-        let scripts = &configuration.scripts;
-        let filtered = self
-            .decider
-            .filter(scripts, &self.server.user_scripts, transaction, raw)
-            .await;
-        match filtered.refused.first() {
-            Some((_, reason)) if transaction.recipients.is_empty() => {
-                let reply = refused_by_script(reason);
-                for (accepted, _) in &filtered.refused {
-                    let from = transaction.envelope.from.clone();
-                    self.log_rejection(&from, &accepted.recipient, &reply);
-                }
-                Err(reply)
-            }
-            _ => Ok(filtered),
-        }
-    }
-
-    /// Sends mail about recipients that are refused while others get the message. Before the 250: the sender
-    /// takes that as the end of its worries.
-    async fn tell_of_refused(
-        &mut self,
-        transaction: &Transaction,
-        filtered: &Filtered,
-        returned: (Bytes, u32),
-    ) -> Result<(), SpoolError> {
-        let by_script = filtered
-            .refused
-            .iter()
-            .map(|(accepted, reason)| (accepted.recipient.clone(), refused_by_script(reason)));
-        let refused: Vec<(Recipient, Reply)> = transaction.refused.iter().cloned().chain(by_script).collect();
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let site = Arc::clone(self.decider.site());
-        let told = refused
-            .iter()
-            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
-            .collect();
-        refuse(&self.server, &site, transaction, returned, told).await?;
-        for (recipient, reply) in &refused {
-            self.log_rejection(&transaction.envelope.from, recipient, reply);
-        }
-        Ok(())
-    }
-
-    /// What scripts want done once the message is on stable storage.
-    async fn after_filter(&mut self, filtered: Filtered) {
-        let site = Arc::clone(self.decider.site());
-        for reply in filtered.replies {
-            vacation::send(&self.server, &site, reply).await;
-        }
-        if let Some(memory) = self
-            .server
-            .memory
-            .clone()
-            .filter(|_| !filtered.remember.is_empty())
-        {
-            let at = now();
-            let done = tokio::task::spawn_blocking(move || {
-                filtered.remember.iter().try_for_each(|(key, seconds)| {
-                    let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
-                    memory.renew(key, until, at)
-                })
-            })
-            .await;
-            if let Ok(Err(error)) = done {
-                crate::complain!("{error}");
-            }
-        }
-    }
-
-    async fn auth(&mut self, mechanism: &str, initial: Option<String>) -> Reply {
-        self.decider.say(|| format!("C: AUTH {mechanism} ..."));
-        let policy = sasl::Policy::for_layer(self.tls || self.peer.client.ip().is_loopback());
-        let decoded = initial
-            .as_ref()
-            .map(|word| sasl::encoding::decode_initial(word.as_bytes()));
-        let initial = match decoded.transpose() {
-            Ok(initial) => initial,
-            Err(error) => return self.auth_failed(error).await,
-        };
-        let directory = self.server.directory.load_full();
-        let (exchange, step) = Exchange::start(mechanism, initial.as_deref(), directory, &policy);
-        self.exchange = Some(exchange);
-        self.auth_step(step).await
-    }
-
-    async fn auth_response(&mut self, line: &str) -> Reply {
-        let message = match sasl::encoding::decode_response(line.as_bytes()) {
-            Ok(message) => message,
-            Err(error) => return self.auth_failed(error).await,
-        };
-        let Some(exchange) = &mut self.exchange else {
-            return Reply::auth_failed();
-        };
-        let step = exchange.respond(&message);
-        self.auth_step(step).await
-    }
-
-    async fn auth_step(&mut self, step: Step) -> Reply {
-        let step = match step {
-            Step::Verify(verification) => {
-                let Ok(_permit) = self.server.verifications.acquire().await else {
-                    return Reply::local_trouble();
-                };
-                match tokio::task::spawn_blocking(move || verification.run()).await {
-                    Ok(step) => step,
-                    Err(_) => return Reply::local_trouble(),
-                }
-            }
-            step => step,
-        };
-        match step {
-            Step::Challenge(octets) => Reply::challenge(sasl::encoding::encode(&octets)),
-            Step::Success { uid, sender_address } => {
-                let mechanism = self
-                    .exchange
-                    .take()
-                    .and_then(|e| e.mechanism())
-                    .map_or("", |m| m.name());
-                if let Ok(mut failures) = self.server.failures.lock() {
-                    failures.succeeded(self.peer.client.ip());
-                }
-                self.decider.authenticated(uid.clone(), sender_address);
-                let tag = format!(
-                    "Authentication successful - switched to channel {}",
-                    self.decider.facts.channel
-                );
-                self.log_authentication(&tag, &uid, "235 2.7.0");
-                Reply::auth_ok(mechanism)
-            }
-            Step::Failure(error) => self.auth_failed(error).await,
-            Step::Verify(_) => Reply::local_trouble(),
-        }
-    }
-
-    async fn auth_failed(&mut self, error: sasl::SaslError) -> Reply {
-        let login = self
-            .exchange
-            .take()
-            .and_then(|e| e.login().map(str::to_string))
-            .unwrap_or_default();
-        let (code, status, text) = error.reply();
-        let status: Vec<u16> = status.split('.').filter_map(|n| n.parse().ok()).collect();
-        let reply = match status[..] {
-            [class, subject, detail] => Reply::new(code, (class as u8, subject, detail), text),
-            _ => Reply::auth_failed(),
-        };
-        if error.is_bad_guess() {
-            let client = self.peer.client.ip();
-            let delay = match self.server.failures.lock() {
-                Ok(mut failures) => failures.failed(client, Instant::now()),
-                Err(_) => Duration::from_secs(10),
-            };
-            tokio::time::sleep(delay).await;
-        }
-        self.log_authentication("Bad username or password", &login, &reply.summary());
-        reply
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::BadCommand { line, reply } => {
-                self.decider.say(|| format!("C: {line}"));
-                self.decider.say(|| format!("S: {}", reply.summary()));
-                if self.b_entries < MAX_B_ENTRIES {
-                    self.b_entries += 1;
-                    let recipient = Recipient {
-                        address: line.clone(),
-                        original: line,
-                        ..Recipient::default()
-                    };
-                    self.log_entry(Action::BadCommand, "", &recipient, &reply);
-                }
-            }
-            Notice::SenderRefused { mail, reply } => {
-                self.decider
-                    .say(|| format!("C: MAIL FROM:<{}>  S: {}", mail.from, reply.summary()));
-                self.log_rejection(&mail.from, &Recipient::default(), &reply);
-            }
-            Notice::RecipientRefused { rcpt, reply } => {
-                self.decider
-                    .say(|| format!("C: RCPT TO:<{}>  S: {}", rcpt.to, reply.summary()));
-                let from = self
-                    .decider
-                    .transaction
-                    .as_ref()
-                    .map(|t| t.envelope.from.clone())
-                    .unwrap_or_default();
-                let original = format!("rfc822;{}", rcpt.to);
-                let recipient = Recipient {
-                    address: rcpt.to,
-                    original,
-                    ..Recipient::default()
-                };
-                self.log_rejection(&from, &recipient, &reply);
-            }
-            Notice::MessageRefused { reply, counts } => {
-                self.decider
-                    .say(|| format!("C: (message of {} octets)  S: {}", counts.octets, reply.summary()));
-                self.collector = None;
-                if let Some(transaction) = self.decider.transaction.take() {
-                    for accepted in &transaction.recipients {
-                        let from = transaction.envelope.from.clone();
-                        self.log_rejection(&from, &accepted.recipient, &reply);
-                    }
-                }
-            }
-            Notice::AuthCancelled => self.exchange = None,
-        }
-    }
-
-    fn log_rejection(&mut self, from: &str, recipient: &Recipient, reply: &Reply) {
-        if self.j_entries >= MAX_J_ENTRIES {
-            return;
-        }
-        self.j_entries += 1;
-        let mut reply = reply.clone();
-        if self.j_entries == MAX_J_ENTRIES {
-            reply
-                .text
-                .push("(further rejections of this session are not logged)".into());
-        }
-        self.log_entry(Action::RejectedRecipient, from, recipient, &reply);
-    }
-
-    fn log_entry(&self, action: Action, from: &str, recipient: &Recipient, reply: &Reply) {
-        let envelope = self.envelope(from);
-        let diagnostic = reply.summary();
-        let said = MessageSaid {
-            source_channel: &envelope.source_channel,
-            diagnostic: &diagnostic,
-            modifiers: &envelope.modifiers,
-            ..MessageSaid::default()
-        };
-        self.server
-            .journal
-            .message(action, &envelope, recipient, &said, None);
-    }
-
-    /// V entries: the transaction ended while its message arrived.
-    fn log_aborted(&mut self, reason: &str) {
-        let Some(transaction) = self.decider.transaction.take() else {
-            return;
-        };
-        let said = MessageSaid {
-            source_channel: &transaction.envelope.source_channel,
-            diagnostic: reason,
-            modifiers: &transaction.envelope.modifiers,
-            ..MessageSaid::default()
-        };
-        for accepted in &transaction.recipients {
-            self.server.journal.message(
-                Action::Aborted,
-                &transaction.envelope,
-                &accepted.recipient,
-                &said,
-                None,
-            );
-        }
-    }
-
-    fn envelope(&self, from: &str) -> store::envelope::Envelope {
-        let f = &self.decider.facts;
-        let letters = [
-            (f.esmtp, 'E'),
-            (f.tls.is_some(), 'S'),
-            (f.auth_user.is_some(), 'A'),
-        ];
-        store::envelope::Envelope {
-            from: from.to_string(),
-            source_channel: f.channel.clone(),
-            transport: f.transport(),
-            application: f.application(),
-            helo: f.helo.clone(),
-            auth_user: f.auth_user.clone(),
-            modifiers: letters.into_iter().filter(|l| l.0).map(|l| l.1).collect(),
-            ..Default::default()
-        }
-    }
-
-    fn log_connection(&self, action: Action, diagnostic: &str) {
-        let facts = &self.decider.facts;
-        let closed = action == Action::Closed;
-        let (transport, application) = (facts.transport(), facts.application());
-        let said = Said {
-            transport: &transport,
-            application: if closed { &application } else { "SMTP" },
-            tag: if closed { &self.log_text } else { "" },
-            diagnostic,
-            open_seconds: closed.then(|| self.began.elapsed().as_secs()),
-            ..Said::default()
-        };
-        self.server
-            .journal
-            .connection(action, &facts.channel, Direction::Inbound, &said);
-    }
-
-    fn log_authentication(&self, tag: &str, username: &str, diagnostic: &str) {
-        let facts = &self.decider.facts;
-        let (transport, application) = (facts.transport(), facts.application());
-        let said = Said {
-            transport: &transport,
-            application: &application,
-            tag,
-            username,
-            diagnostic,
-            ..Said::default()
-        };
-        self.server
-            .journal
-            .connection(Action::Authentication, &facts.channel, Direction::Inbound, &said);
-    }
-}
-
-fn refused_by_script(reason: &str) -> Reply {
-    Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "))
 }

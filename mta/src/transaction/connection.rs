@@ -1,10 +1,12 @@
 //! The connection: PORT_ACCESS, TLS_ACCESS, and what switches the source channel.
 
+use std::net::IpAddr;
+
 use policy::channel::Need;
 use policy::rewrite::Request;
 
 use super::Decider;
-use crate::access::{Point, PortAccess, PortProbe, ReplyFacts, TlsAccess};
+use crate::access::{InternalIp, Point, PortAccess, PortProbe, ReplyFacts, TlsAccess};
 
 /// What a connection gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,13 @@ pub enum Admission {
 }
 
 impl Decider {
+    /// Whether an address is internal, as INTERNAL_IP has it; it is not where there is no such table, nor where that
+    /// comes to no verdict.
+    pub async fn is_internal(&mut self, address: IpAddr) -> bool {
+        let decision = self.consult(&InternalIp(address), &ReplyFacts::default()).await;
+        decision.is_ok_and(|d| d.accepted)
+    }
+
     /// A connection came in: PORT_ACCESS, then channel switching by the client's address.
     pub async fn connect(&mut self) -> Admission {
         let facts = self.facts.clone();

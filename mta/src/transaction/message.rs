@@ -1,7 +1,8 @@
 //! The message itself: collected while it arrives, then queued.
 //!
 //! Up to [`INLINE_LIMIT`] octets stay in memory; a larger body goes to a file of the spool as it arrives, so
-//! a session never holds more. The header is completed once its end is seen.
+//! a session never holds more; only where a recipient has a script is it read back, for the scripts to see. The
+//! header is completed once its end is seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use crate::queue::Program;
 /// Largest header, in octets; a message with a larger one is refused.
 const HEADER_LIMIT: usize = 1 << 20;
 
-/// The message is larger than allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLarge;
+/// The header of the message is larger than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header of the message is larger than {} kilobytes", HEADER_LIMIT / 1024)]
+pub struct HeaderTooLarge;
 
 /// A message while it arrives.
 pub struct Collector {
@@ -35,12 +37,8 @@ pub struct Collector {
     processed: Option<Processed>,
     memory: Vec<u8>,
     file: Option<Box<dyn BodyWriter>>,
-    size: u64,
-    limit: u64,
     failed: Option<SpoolError>,
-    too_large: bool,
-    /// The whole message, where filters want to see it.
-    copy: Option<Vec<u8>>,
+    header_too_large: bool,
 }
 
 /// A message that arrived whole.
@@ -51,13 +49,11 @@ pub struct Collected {
     message_id: String,
     received: usize,
     received_here: usize,
-    /// The whole message, if a copy was kept.
-    pub copy: Option<Arc<[u8]>>,
 }
 
 impl Collector {
-    /// Begins a message; `limit` in octets, 0: none.
-    pub fn new(spool: Arc<dyn Spool>, facts: HeaderFacts, now: Zoned, limit: u64) -> Self {
+    /// Begins a message. How large it may be is the protocol's to see to.
+    pub fn new(spool: Arc<dyn Spool>, facts: HeaderFacts, now: Zoned) -> Self {
         Collector {
             spool,
             facts,
@@ -67,26 +63,14 @@ impl Collector {
             processed: None,
             memory: Vec::new(),
             file: None,
-            size: 0,
-            limit,
             failed: None,
-            too_large: false,
-            copy: None,
+            header_too_large: false,
         }
     }
 
-    /// Keeps the whole message for filters, up to their limit.
-    pub fn keep_copy(&mut self) {
-        self.copy = Some(Vec::new());
-    }
-
-    /// Takes a piece. After a failure the rest is only counted.
+    /// Takes a piece. After a failure the rest is dropped.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.size += bytes.len() as u64;
-        if self.limit > 0 && self.size > self.limit {
-            self.too_large = true;
-        }
-        if self.too_large || self.failed.is_some() {
+        if self.header_too_large || self.failed.is_some() {
             self.memory = Vec::new();
             self.file = None;
             return;
@@ -103,7 +87,7 @@ impl Collector {
             Some(at) => self.header_ends(from + at + 2, from + at + 4),
             None => {
                 self.scanned = self.raw_header.len();
-                self.too_large |= self.raw_header.len() > HEADER_LIMIT;
+                self.header_too_large |= self.raw_header.len() > HEADER_LIMIT;
             }
         }
     }
@@ -124,13 +108,6 @@ impl Collector {
     }
 
     fn store(&mut self, bytes: &[u8]) {
-        if let Some(copy) = &mut self.copy {
-            if (copy.len() + bytes.len()) as u64 > crate::filter::MESSAGE_LIMIT {
-                self.copy = None;
-            } else {
-                copy.extend_from_slice(bytes);
-            }
-        }
         if self.file.is_none() && self.memory.len() + bytes.len() > INLINE_LIMIT {
             match self.spool.body_writer() {
                 Ok(mut file) => {
@@ -156,9 +133,9 @@ impl Collector {
     }
 
     /// The end of the message: everything of it is on stable storage, or in memory if it is small.
-    pub async fn finish(mut self) -> Result<Result<Collected, TooLarge>, SpoolError> {
-        if self.too_large {
-            return Ok(Err(TooLarge));
+    pub async fn finish(mut self) -> Result<Result<Collected, HeaderTooLarge>, SpoolError> {
+        if self.header_too_large {
+            return Ok(Err(HeaderTooLarge));
         }
         if self.processed.is_none() {
             let len = self.raw_header.len();
@@ -186,7 +163,6 @@ impl Collector {
             message_id: processed.message_id,
             received: processed.received,
             received_here: processed.received_here,
-            copy: self.copy.map(Arc::from),
         }))
     }
 }
@@ -213,6 +189,27 @@ impl Collected {
     /// Length of its header block, the blank line included.
     pub fn header_len(&self) -> u32 {
         self.header.len() as u32
+    }
+
+    /// The whole message, for scripts: a large one is read back from its file.
+    pub fn whole(
+        &self,
+        spool: &Arc<dyn Spool>,
+    ) -> impl Future<Output = Result<Arc<[u8]>, SpoolError>> + Send + use<> {
+        let content = match &self.content {
+            Content::Inline(bytes) => Ok(bytes.clone()),
+            Content::Stored(body) => Err((body.number, body.len)),
+        };
+        let spool = Arc::clone(spool);
+        async move {
+            let bytes = match content {
+                Ok(bytes) => bytes,
+                Err((number, len)) => tokio::task::spawn_blocking(move || spool.stored(number, len))
+                    .await
+                    .unwrap_or(Err(SpoolError::Closed))?,
+            };
+            Ok(Arc::from(&bytes[..]))
+        }
     }
 
     /// What a notification about it can return, and the length of its header: all of it, or of a large one the
@@ -246,7 +243,6 @@ impl Collected {
             message_id: message.message_id,
             received: 0,
             received_here: 0,
-            copy: None,
         })
     }
 }
@@ -267,7 +263,8 @@ pub struct Queued {
     pub entries: Vec<EntryId>,
 }
 
-/// Queues a message; it resolves after everything is on stable storage.
+/// Queues a message; it resolves after everything is on stable storage. The transaction keeps its recipients, for
+/// the log where nothing could be queued.
 pub async fn enqueue(
     to: Enqueue<'_>,
     transaction: &mut Transaction,
@@ -288,7 +285,7 @@ pub async fn enqueue(
     transaction.envelope.message_id = message.message_id;
     transaction.envelope.eight_bit = eight_bit;
     let mut shares: BTreeMap<Share, Vec<Recipient>> = BTreeMap::new();
-    for (n, accepted) in transaction.recipients.drain(..).enumerate() {
+    for (n, accepted) in transaction.recipients.iter().cloned().enumerate() {
         let (channel, host) = match transaction.discard {
             true => (crate::queue::BITBUCKET.to_string(), String::new()),
             false => (accepted.channel, accepted.host),

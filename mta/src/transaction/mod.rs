@@ -32,7 +32,8 @@ use crate::smtp::protocol::Reply;
 
 pub use connection::Admission;
 pub use header::{HeaderFacts, date};
-pub use message::{Collected, Collector, Enqueue, OwnMessage, Queued, TooLarge, enqueue, unique_id};
+pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, OwnMessage, Queued, enqueue, unique_id};
+pub use sender::{RECIPIENT_LIMIT, smallest_limit, source_limit};
 
 /// What happened in a session, for `sluice explain`.
 #[derive(Debug, Clone)]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::address::Address;
-use policy::channel::Need;
+use policy::channel::{Need, Settings};
 use policy::rewrite::Rewritten;
+use policy::site::Site;
 use store::envelope::Envelope;
 
 use super::refusal::{enhanced, no_verdict, refusal};
@@ -70,20 +71,8 @@ impl Decider {
             );
         }
         let effects = decision.effects;
-        let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
         let limits = effects.limits.unwrap_or_default();
-        let blocks = [
-            limits.blocks,
-            settings.source_block_limit,
-            positive(site.options.number("BLOCK_LIMIT", 0)),
-        ];
-        let size_limit = blocks
-            .into_iter()
-            .flatten()
-            .filter(|n| *n > 0)
-            .min()
-            .unwrap_or(0)
-            .saturating_mul(block);
+        let size_limit = source_limit(&site, &settings, limits.blocks).unwrap_or(0);
         if size_limit > 0 && mail.size.is_some_and(|size| size > size_limit) {
             return too_large(mail.size.unwrap_or(0), size_limit);
         }
@@ -116,7 +105,9 @@ impl Decider {
             discard: effects.discard_all || effects.jettison_all || effects.bitbucket,
             hold: effects.hold,
             size_limit,
-            recipient_limit: small(limits.recipients).or(settings.recipient_limit),
+            recipient_limit: small(limits.recipients)
+                .or(settings.recipient_limit)
+                .or(Some(RECIPIENT_LIMIT)),
             recipient_cutoff: small(limits.cutoff).or(settings.recipient_cutoff),
             ..Transaction::default()
         });
@@ -155,7 +146,7 @@ impl Decider {
     }
 
     /// Modifier letters of the session for log codes.
-    fn modifiers(&self) -> String {
+    pub fn modifiers(&self) -> String {
         let f = &self.facts;
         let letters = [
             (f.esmtp, 'E'),
@@ -165,6 +156,23 @@ impl Decider {
         ];
         letters.into_iter().filter(|l| l.0).map(|l| l.1).collect()
     }
+}
+
+/// Accepted RCPT commands of a transaction, where neither policy nor the channel says how many
+/// (ALLOW_RECIPIENTS_PER_TRANSACTION).
+pub const RECIPIENT_LIMIT: u32 = 128;
+
+/// The smallest of some limits that are counted in blocks, in octets; 0 stands for none.
+pub fn smallest_limit(site: &Site, blocks: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    let block = site.options.number("BLOCK_SIZE", 1024).max(1) as u64;
+    let smallest = blocks.into_iter().flatten().filter(|n| *n > 0).min();
+    smallest.map(|n| n.saturating_mul(block))
+}
+
+/// The largest message that a channel takes in, in octets, with a limit of policy where it set one.
+pub fn source_limit(site: &Site, channel: &Settings, policy: Option<u64>) -> Option<u64> {
+    let all = positive(site.options.number("BLOCK_LIMIT", 0));
+    smallest_limit(site, [policy, channel.source_block_limit, all])
 }
 
 fn positive(n: i64) -> Option<u64> {

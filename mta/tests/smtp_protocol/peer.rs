@@ -1,11 +1,13 @@
 //! A session that answers by fixed rules, and what can be seen of a connection.
 
 use bytes::BytesMut;
+use mta::sasl::SaslError;
 use mta::smtp::command::Hello;
 use mta::smtp::protocol::{Event, Features, Limits, Notice, Reply, Request, Server};
 
 /// A connection with a session that answers from the words of the request: senders `no...`, recipients
-/// `bad...` and names `refuse...` are refused, data from `nodata...` too, LMTP recipients `full...` are over quota.
+/// `bad...` and names `refuse...` are refused, data from `nodata...` too, LMTP recipients `full...` are
+/// over quota, `small...` may send ten octets.
 pub struct Peer {
     pub server: Server,
     /// Events in short, `Body` left out.
@@ -136,12 +138,15 @@ impl Peer {
             | Request::AuthResponse(text) => match text.as_str() {
                 "good" => Reply::auth_ok("PLAIN"),
                 "more" => Reply::challenge("UGFzc3dvcmQ6"),
-                _ => Reply::auth_failed(),
+                _ => SaslError::BadCredentials.into(),
             },
             Request::Auth { .. } => Reply::challenge("VXNlcm5hbWU6"),
             Request::Private { .. } => Reply::new(250, (2, 5, 0), "Done."),
         };
         self.server.answer(reply);
+        if self.from.starts_with("small") {
+            self.server.limit_message(10);
+        }
     }
 
     fn show_request(&self, request: &Request) -> String {

@@ -432,6 +432,12 @@ impl Spool for SegmentSpool {
         Ok(Box::new(FileBody::create(self.shared.clone())?))
     }
 
+    fn stored(&self, number: u64, len: u64) -> Result<Bytes, SpoolError> {
+        let path = self.shared.layout.body(number);
+        let len = usize::try_from(len).map_err(|_| invalid("a body larger than memory"))?;
+        Ok(self.shared.disk.read_at(&path, 0, len)?.into())
+    }
+
     fn update(&self, id: EntryId, change: Change) -> Commit<()> {
         let (answer, wait) = oneshot::channel();
         let record = encode_small(&Head::Update(id, std::borrow::Cow::Borrowed(&change)));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use tests::{Client, Ran, Server, Site};
+use tests::{Client, Ran, Server, Site, base64};
 
 fn swaks(server: SocketAddr, from: &str, to: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("swaks");
@@ -104,27 +104,6 @@ fn swaks_sends_plain_and_over_tls() {
     assert!(wrong.out.contains(" 535 5.7.8"), "{}", wrong.out);
 }
 
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let encode = |chunk: &[u8]| {
-        let number = chunk
-            .iter()
-            .chain([&0u8; 2])
-            .take(3)
-            .fold(0u32, |n, b| n << 8 | u32::from(*b));
-        (0..4)
-            .map(|i| {
-                if i <= chunk.len() {
-                    char::from(DIGITS[(number >> (18 - 6 * i) & 63) as usize])
-                } else {
-                    '='
-                }
-            })
-            .collect::<String>()
-    };
-    text.as_bytes().chunks(3).map(encode).collect()
-}
-
 #[test]
 fn submission_needs_tls_and_a_login() {
     let site = Site::new();
@@ -142,9 +121,7 @@ fn submission_needs_tls_and_a_login() {
     );
     assert!(!offered.contains("STARTTLS"), "{offered}");
     client.say("MAIL FROM:<alice@example.com>").expect(530);
-    client
-        .say(&format!("AUTH PLAIN {}", base64("\0alice\0wrong")))
-        .expect(535);
+    client.login("alice", "wrong").expect(535);
     client.say("MAIL FROM:<alice@example.com>").expect(530);
     // LOGIN, word by word
     client.say("AUTH LOGIN").expect(334);
@@ -160,6 +137,54 @@ fn submission_needs_tls_and_a_login() {
         .expect(250);
     let mail = site.mail_with("bob", "Subject: submitted");
     assert!(mail.contains(" with ESMTPSA (TLS"), "{mail}");
+}
+
+#[test]
+fn only_this_machine_may_send_a_password_in_the_clear() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let secret = base64(&format!("\0alice\0{}", site.password("alice")));
+    let check = |from: &str, clear: bool| {
+        let mut client = Client::greeted(server.submission(), from);
+        let offered = client.hello();
+        let wanted = if clear {
+            "AUTH SCRAM-SHA-256 PLAIN LOGIN"
+        } else {
+            "AUTH SCRAM-SHA-256"
+        };
+        assert!(offered.lines().any(|l| l == wanted), "{from}: {offered}");
+        let replies = [format!("AUTH PLAIN {secret}"), "AUTH LOGIN".to_string()].map(|c| client.say(&c));
+        let needs = "538 5.7.11 Encryption required for requested authentication mechanism.";
+        match clear {
+            true => assert_eq!(replies[0].code, 235, "{from}: {replies:?}"),
+            false => assert!(replies.iter().all(|r| r.line() == needs), "{from}: {replies:?}"),
+        }
+        let mut client = Client::connect(server.managesieve(), from).expect("a connection");
+        let greeting: Vec<String> = std::iter::from_fn(|| client.next_line())
+            .take_while(|line| !line.starts_with("OK"))
+            .collect();
+        let wanted = if clear {
+            "\"SCRAM-SHA-256 PLAIN\""
+        } else {
+            "\"SCRAM-SHA-256\""
+        };
+        assert!(
+            greeting.contains(&format!("\"SASL\" {wanted}")),
+            "{from}: {greeting:?}"
+        );
+        client
+            .send(format!("AUTHENTICATE \"PLAIN\" \"{secret}\"\r\n"))
+            .expect("it is taken");
+        let reply = client.next_line().expect("a reply");
+        let wanted = if clear { "OK" } else { "NO (ENCRYPT-NEEDED)" };
+        assert!(reply.starts_with(wanted), "{from}: {reply}");
+    };
+    check("127.0.0.1", true);
+    check("127.0.0.2", false);
+    // a proxy on this machine may speak for strangers: then it is not internal
+    site.replace("mappings", "  127.0.0.1  $Y\n", "");
+    site.imsimta(["reload"]).expect(0);
+    check("127.0.0.1", false);
 }
 
 #[test]
@@ -236,12 +261,7 @@ fn login_and_tls_show_in_channel_and_flags() {
             client.start_tls();
         }
         if login {
-            client
-                .say(&format!(
-                    "AUTH PLAIN {}",
-                    base64(&format!("\0alice\0{}", site.password("alice")))
-                ))
-                .expect(235);
+            client.login("alice", site.password("alice")).expect(235);
         }
         let sender = format!("{}@example.com", name.replace([' ', ','], "-"));
         client.say(&format!("MAIL FROM:<{sender}>")).expect(250);
@@ -281,4 +301,55 @@ fn login_and_tls_show_in_channel_and_flags() {
         .mail("alice@example.com", &["x@other.example"], "Subject: out\r\n\r\nx")
         .expect(250);
     assert_eq!(site.queue().len(), 1);
+}
+
+#[test]
+fn the_limits_are_those_of_the_channel_that_the_login_leads_to() {
+    let site = Site::new();
+    site.replace(
+        "imta.cnf",
+        "mustsaslserver maytlsserver\ntcp_submit-daemon",
+        "mustsaslserver maytlsserver saslswitchchannel tcp_auth\ntcp_submit-daemon",
+    );
+    site.replace(
+        "imta.cnf",
+        "mustsaslserver maytlsserver\ntcp_auth-daemon",
+        "mustsaslserver maytlsserver recipientlimit 130 disconnectbadcommandlimit 2\ntcp_auth-daemon",
+    );
+    let server = Server::start(&site);
+    let accepted = |client: &mut Client, from: &str| {
+        client.say(&format!("MAIL FROM:<{from}>")).expect(250);
+        let mut replies = (0..140).map(|_| client.say("RCPT TO:<bob@example.com>").line());
+        let accepted = replies.by_ref().take_while(|r| r.starts_with("250 ")).count();
+        (accepted, replies.next().expect("a reply"))
+    };
+    let over = "452 4.2.3 too many recipients specified".to_string();
+    let mut client = Client::connect_tls(server.submissions(), "127.0.0.2");
+    client.hello();
+    client.login("alice", site.password("alice")).expect(235);
+    assert_eq!(accepted(&mut client, "alice@example.com"), (130, over.clone()));
+    client.say("WHAT").expect(500);
+    client.say("WHAT").expect(421);
+    // where nothing is said, 128 and 20
+    let mut client = server.outside();
+    client.hello();
+    assert_eq!(accepted(&mut client, "x@one.example"), (128, over));
+    for _ in 1..20 {
+        client.say("WHAT").expect(500);
+    }
+    client.say("WHAT").expect(421);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_named_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    let key = site.root().join("tls").join(mta::tls::KEY_FILE);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("the key");
+    let server = Server::start(&site);
+    let wanted = format!(
+        "warning: other users of this machine have access to the key file {}",
+        key.display()
+    );
+    assert!(server.errors().contains(&wanted), "{}", server.errors());
 }

@@ -25,7 +25,6 @@ pub mod options;
 pub mod reach;
 pub mod reply;
 pub mod stuffing;
-pub mod tls;
 mod transaction;
 mod wire;
 
@@ -42,10 +41,11 @@ pub use envelope::{Outgoing, OutgoingRecipient};
 pub use error::{Cause, ClientError};
 pub use options::{ClientOptions, EightBit, Hello, Protocol, Timeouts, Tls};
 pub use reply::Reply;
-pub use tls::TlsInfo;
 pub use transaction::{Again, ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
 
 use wire::Wire;
+
+use crate::log::describe::{self, ReplyType};
 
 /// One address of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,7 @@ pub struct Connection {
     offers: Offers,
     state: State,
     transactions: u32,
+    /// What an operator should know about how the session came about.
     notes: Vec<String>,
     output: Vec<u8>,
 }
@@ -150,7 +151,7 @@ impl Connection {
     /// Connects to one address and gets as far as MAIL could be sent.
     ///
     /// A server that drops the connection at EHLO is tried once more with HELO; one whose TLS handshake
-    /// fails, once more without TLS where TLS is optional (see [`Connection::notes`]).
+    /// fails, once more without TLS where TLS is optional, which [`Connection::log_diagnostic`] then says.
     ///
     /// # Errors
     /// [`ClientError`]: no connection, a refusal in the banner or after EHLO, a loop, or no TLS where it is
@@ -356,33 +357,25 @@ impl Connection {
         &self.offers
     }
 
-    /// Version and cipher suite, where TLS is active.
-    pub fn tls(&self) -> Option<TlsInfo> {
+    /// Key bits and cipher suite, where TLS is active (see [`describe`](crate::tls::describe)).
+    pub fn tls(&self) -> Option<String> {
         self.wire.tls()
     }
 
-    /// What an operator should know about how the session came about.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// The diagnostic of a dequeue log entry: `dns;HOST (TRANSPORT) (BANNER) smtp;REPLY` (logging
-    /// specification 3.2).
+    /// The diagnostic of a dequeue log entry: `dns;HOST (TRANSPORT) (BANNER) (NOTE) smtp;REPLY` (logging
+    /// specification 3.2; the notes are our own).
     pub fn log_diagnostic(&self, reply: &str, with_transport: bool, with_banner: bool) -> String {
-        let mut text = format!("dns;{}", self.target.host);
-        if with_transport {
-            text.push_str(&format!(" ({})", self.transport));
-        }
-        if with_banner {
-            text.push_str(&format!(" ({})", self.banner));
-        }
-        let kind = if self.options.protocol == Protocol::Lmtp {
-            "lmtp"
-        } else {
-            "smtp"
+        let parts = [
+            with_transport.then_some(self.transport.as_str()),
+            with_banner.then_some(self.banner.as_str()),
+        ];
+        let notes = self.notes.iter().map(String::as_str);
+        let kind = match self.options.protocol {
+            Protocol::Lmtp => ReplyType::Lmtp,
+            Protocol::Smtp => ReplyType::Smtp,
         };
-        text.push_str(&format!(" {kind};{reply}"));
-        text
+        let parts = parts.into_iter().flatten().chain(notes);
+        describe::delivery_diagnostic(Some(&self.target.host), parts, kind, reply)
     }
 
     fn error(&self, cause: Cause) -> ClientError {
@@ -448,15 +441,7 @@ async fn connect(target: &Target, options: &ClientOptions) -> Result<TcpStream, 
 
 fn transport(stream: &TcpStream) -> String {
     match (stream.local_addr(), stream.peer_addr()) {
-        (Ok(local), Ok(remote)) => {
-            format!(
-                "TCP|{}|{}|{}|{}",
-                local.ip(),
-                local.port(),
-                remote.ip(),
-                remote.port()
-            )
-        }
+        (Ok(local), Ok(remote)) => describe::transport(local, remote),
         _ => String::new(),
     }
 }

@@ -37,7 +37,7 @@ pub enum Tls {
     #[default]
     None,
     /// Where offered; without it otherwise. A configuration for this is
-    /// [`opportunistic`](super::tls::opportunistic).
+    /// [`opportunistic_client`](crate::tls::opportunistic_client).
     May(Arc<ClientConfig>),
     /// Always, verified as the configuration says; no TLS, no delivery.
     Must(Arc<ClientConfig>),

@@ -12,7 +12,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::{Cause, plain};
 use super::reply::{Assembler, MAX_LINE, Reply};
-use super::tls::TlsInfo;
 
 /// Read at most this much at once.
 const READ: usize = 4096;
@@ -178,16 +177,12 @@ impl Wire {
         }
     }
 
-    /// Version and cipher suite, where TLS is active.
-    pub(super) fn tls(&self) -> Option<TlsInfo> {
-        let Stream::Tls(stream) = &self.stream else {
-            return None;
-        };
-        let (_, session) = stream.get_ref();
-        Some(TlsInfo {
-            version: format!("{:?}", session.protocol_version()?),
-            cipher: format!("{:?}", session.negotiated_cipher_suite()?.suite()).replace("TLS13_", "TLS_"),
-        })
+    /// Key bits and cipher suite, where TLS is active.
+    pub(super) fn tls(&self) -> Option<String> {
+        match &self.stream {
+            Stream::Tls(stream) => crate::tls::describe(stream.get_ref().1),
+            _ => None,
+        }
     }
 }
 

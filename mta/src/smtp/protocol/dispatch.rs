@@ -278,8 +278,6 @@ impl Server {
         if self.is_mid_chunks() {
             return self.bad(text, mid_chunks("RCPT"));
         }
-        let presented = self.counts.presented.saturating_add(1);
-        self.counts.presented = presented;
         let Some(transaction) = &mut self.transaction else {
             return;
         };
@@ -298,7 +296,6 @@ impl Server {
                 452
             };
             let reply = Reply::new(code, (4, 2, 3), "too many recipients specified");
-            self.counts.rejections = self.counts.rejections.saturating_add(1);
             self.push(&reply);
             self.events
                 .push_back(Event::Notice(Notice::RecipientRefused { rcpt, reply }));
@@ -448,7 +445,10 @@ impl Server {
             Some(Reply::new(503, (5, 5, 1), "AUTH is not allowed in a transaction"))
         } else if self.client.is_none() {
             Some(Reply::new(503, (5, 5, 1), "Say EHLO first"))
-        } else if !self.features.auth.contains(&mechanism) {
+        } else if ![&self.features.auth, &self.features.auth_secure]
+            .iter()
+            .any(|known| known.contains(&mechanism))
+        {
             let offered = self.features.auth.join(" ");
             Some(Reply::new(
                 504,

@@ -64,7 +64,7 @@ pub enum Request {
     Etrn(String),
     /// AUTH. Answer 334 to get another line, 235 for success, anything else for failure.
     Auth {
-        /// Mechanism in capitals, one of those offered.
+        /// Mechanism in capitals, one of those offered or of those that want TLS first.
         mechanism: String,
         /// Initial response in base64 as sent; `=` stands for an empty one.
         initial: Option<String>,

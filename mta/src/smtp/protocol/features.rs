@@ -34,6 +34,8 @@ pub struct Features {
     pub starttls: bool,
     /// Mechanisms for AUTH in capitals, best first; shown only before a success.
     pub auth: Vec<String>,
+    /// Mechanisms that are known and want TLS first: not shown; AUTH by one is asked of the session, which says so.
+    pub auth_secure: Vec<String>,
     /// FUTURERELEASE with its two numbers (`futurerelease`); allows HOLDFOR and HOLDUNTIL.
     pub future_release: Option<String>,
     /// MT-PRIORITY with its policy; allows MT-PRIORITY.
@@ -71,6 +73,7 @@ impl Default for Features {
             xloop: None,
             starttls: false,
             auth: Vec::new(),
+            auth_secure: Vec::new(),
             future_release: None,
             mt_priority: None,
             deliver_by: None,

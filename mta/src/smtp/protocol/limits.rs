@@ -87,19 +87,13 @@ impl Limits {
 
 /// What was counted in a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Lines that were commands or were meant to be.
-    pub commands: u32,
+    pub(super) commands: u32,
     /// Of these, bad ones.
-    pub bad_commands: u32,
+    pub(super) bad_commands: u32,
     /// AUTHs that failed.
-    pub bad_auths: u32,
+    pub(super) bad_auths: u32,
     /// MAILs accepted.
-    pub transactions: u32,
-    /// RCPTs, accepted or refused, in transactions.
-    pub presented: u32,
-    /// RCPTs accepted.
-    pub recipients: u32,
-    /// RCPTs refused, by the session or by a limit.
-    pub rejections: u32,
+    pub(super) transactions: u32,
 }

@@ -112,15 +112,6 @@ impl Reply {
         Reply::new(235, (2, 7, 0), format!("{mechanism} authentication successful."))
     }
 
-    /// AUTH failed for wrong credentials.
-    pub fn auth_failed() -> Reply {
-        Reply::new(
-            535,
-            (5, 7, 8),
-            "Bad username or password (Authentication failed).",
-        )
-    }
-
     /// AUTH goes on with a challenge, in base64.
     pub fn challenge(base64: impl Into<String>) -> Reply {
         Reply::new(334, None, base64)
