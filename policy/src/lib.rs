@@ -35,6 +35,7 @@ pub mod reverse;
 pub mod rewrite;
 pub mod sieve;
 pub mod site;
+mod style;
 pub mod trace;
 
 pub use ask::{Answer, Ask, Effect, Read};

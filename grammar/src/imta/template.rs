@@ -9,8 +9,16 @@ use crate::diagnostic::Diagnostic;
 use crate::mapping::Case;
 use crate::source::Span;
 
-/// Deepest nesting of look-ups within arguments.
-const NESTING_LIMIT: usize = 8;
+/// Where the text that is scanned stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In the template itself.
+    Template,
+    /// In the argument of a look-up, or what follows `$V` and `$Z`: substitutions only.
+    Argument,
+    /// In a URL, which has substitutions of its own (rewrite specification 5.6).
+    Url,
+}
 
 /// One part of a rewrite template.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +77,10 @@ pub enum PartKind {
     DomainFromRight(u8),
     /// `$nA`: a character of the address.
     AddressCharacter(u8),
+    /// `$A` in a URL: the whole address.
+    Address,
+    /// `$S` in a URL: the subaddress.
+    Subaddress,
     /// `$nX`: a component of the mail host.
     MailHost(u8),
     /// `$\`, `$^`, `$_`.
@@ -178,7 +190,7 @@ pub fn parse_template(
         base: 0,
         at,
         diagnostics,
-        depth: 0,
+        within: Within::Template,
     }
     .parts()
 }
@@ -188,7 +200,7 @@ struct Scanner<'a, 'd> {
     base: usize,
     at: &'a dyn Fn(Range<usize>) -> Span,
     diagnostics: &'d mut Vec<Diagnostic>,
-    depth: usize,
+    within: Within,
 }
 
 impl Scanner<'_, '_> {
@@ -197,16 +209,17 @@ impl Scanner<'_, '_> {
     }
 
     fn parts(&mut self) -> Vec<Part> {
+        let structure = self.within == Within::Template;
         let mut parts = Vec::new();
         let mut pos = 0;
         while pos < self.text.len() {
             let rest = &self.text[pos..];
             let (kind, len) = match rest.as_bytes()[0] {
                 b'$' => self.special(&rest[1..], pos),
-                b'@' if self.depth == 0 => (Some(PartKind::At), 1),
-                b'%' if self.depth == 0 => (Some(PartKind::Percent), 1),
+                b'@' if structure => (Some(PartKind::At), 1),
+                b'%' if structure => (Some(PartKind::Percent), 1),
                 _ => {
-                    let stop = |c| c == '$' || (self.depth == 0 && (c == '@' || c == '%'));
+                    let stop = |c| c == '$' || (structure && (c == '@' || c == '%'));
                     let len = rest.find(stop).unwrap_or(rest.len()).max(1);
                     (Some(PartKind::Text(rest[..len].to_string())), len)
                 }
@@ -235,6 +248,24 @@ impl Scanner<'_, '_> {
         let tail = &after[digits + c.len_utf8()..];
         let one = |kind| (Some(kind), len);
         let when = |m| (Some(PartKind::When(m)), len);
+        match (self.within, c.to_ascii_uppercase()) {
+            (Within::Url, 'A') if number.is_none() => return one(PartKind::Address),
+            (Within::Url, 'S') => return one(PartKind::Subaddress),
+            (Within::Url, ',') => return one(PartKind::Text("+".into())),
+            (Within::Template, _) => {}
+            (_, 'A' | 'X') if number.is_some() => {}
+            (_, 'A' | 'B' | 'C' | 'E' | 'F' | 'M' | 'N' | 'P' | 'Q' | 'R' | 'S' | 'T' | 'V' | 'X' | 'Z')
+            | (_, '~' | '?' | '.' | ',' | '(' | '[' | ']' | '{') => {
+                self.error(
+                    "R014",
+                    pos..pos + len,
+                    &format!("`${c}` cannot stand in an argument, where only substitutions work"),
+                    "put it before or behind, or let a mapping table make the look-up",
+                );
+                return (None, len);
+            }
+            _ => {}
+        }
         match c.to_ascii_uppercase() {
             '$' | '%' | '@' => one(PartKind::Text(c.to_string())),
             'U' => one(PartKind::Local(number.map(|_| n))),
@@ -306,7 +337,7 @@ impl Scanner<'_, '_> {
             }
             'V' | 'Z' => {
                 let operand = operand_len(tail);
-                let domain = self.argument(&tail[..operand], pos + len);
+                let domain = self.argument(&tail[..operand], pos + len, Within::Argument);
                 (
                     Some(PartKind::DomainCheck {
                         is: c.eq_ignore_ascii_case(&'V'),
@@ -335,14 +366,14 @@ impl Scanner<'_, '_> {
                 )
             }
             '(' => self.delimited(tail, ')', pos, len, |s, body, start| {
-                Some(PartKind::General(s.argument(body, start)))
+                Some(PartKind::General(s.argument(body, start, Within::Argument)))
             }),
             ']' => self.delimited(tail, '[', pos, len, |s, body, start| {
-                Some(PartKind::Url(s.argument(body, start)))
+                Some(PartKind::Url(s.argument(body, start, Within::Url)))
             }),
             '{' => self.delimited(tail, '}', pos, len, |s, body, start| match body.split_once(',') {
                 Some((table, argument)) => {
-                    let argument = s.argument(argument, start + table.len() + 1);
+                    let argument = s.argument(argument, start + table.len() + 1, Within::Argument);
                     Some(PartKind::Mapping {
                         table: table.trim().to_string(),
                         argument,
@@ -371,7 +402,10 @@ impl Scanner<'_, '_> {
                     return None;
                 };
                 let at = start + image.len() + routine.len() + 2;
-                let argument = columns.next().map(|a| s.argument(a, at)).unwrap_or_default();
+                let argument = columns
+                    .next()
+                    .map(|a| s.argument(a, at, Within::Argument))
+                    .unwrap_or_default();
                 Some(PartKind::Routine {
                     image: image.to_string(),
                     routine: routine.to_string(),
@@ -422,22 +456,13 @@ impl Scanner<'_, '_> {
         (kind, len + end + close.len_utf8())
     }
 
-    fn argument(&mut self, body: &str, start: usize) -> Vec<Part> {
-        if self.depth >= NESTING_LIMIT {
-            self.error(
-                "R009",
-                start..start + body.len(),
-                "look-ups are nested too deeply",
-                "use a mapping table",
-            );
-            return Vec::new();
-        }
+    fn argument(&mut self, body: &str, start: usize, within: Within) -> Vec<Part> {
         let mut inner = Scanner {
             text: body,
             base: self.base + start,
             at: self.at,
             diagnostics: self.diagnostics,
-            depth: self.depth + 1,
+            within,
         };
         inner.parts()
     }

@@ -1,0 +1,151 @@
+//! Rewrite templates at work: what is asked, what is put in, and what a rule that fails leaves.
+
+use policy::rewrite::{Request, Rewritten};
+use policy::site::{LoadError, Site, Texts, load};
+use policy::{Answer, Ask, Effect, Facts, Limits, Machine, Outcome, Read, RunError, Step, Trace};
+
+/// A site of these rules, with the channels `l` (host `here`) and `tcp_local` (hosts `out`, `fail`).
+fn site(rules: &str, mappings: &str, options: &str) -> Result<Site, LoadError> {
+    let text = |name: &str, text: String| Some((name.to_string(), text));
+    let texts = Texts {
+        imta: text(
+            "imta.cnf",
+            format!("{rules}\n\nl\nhere\n\ntcp_local smtp\nout\nfail\n"),
+        ),
+        mappings: text("mappings", mappings.to_string()),
+        options: text("option.dat", options.to_string()),
+        ..Texts::default()
+    };
+    load(&texts, &|_: &str| Err("no includes".to_string()))
+}
+
+fn loaded(rules: &str, mappings: &str, options: &str) -> Site {
+    site(rules, mappings, options).unwrap_or_else(|e| panic!("{rules}: {:?}", e.diagnostics))
+}
+
+/// What came of an address: the result, all that was asked, and the trace.
+struct Ran {
+    result: Result<Rewritten, RunError>,
+    asked: Vec<String>,
+    trace: String,
+}
+
+impl Ran {
+    fn address(&self) -> &str {
+        match &self.result {
+            Ok(rewritten) => &rewritten.address,
+            Err(error) => panic!("{error}\n{}", self.trace),
+        }
+    }
+}
+
+/// Rewrites an envelope To address; what is asked is printed in short and answered by `answer`.
+fn run(site: &Site, address: &str, answer: &dyn Fn(&Ask) -> Answer) -> Ran {
+    let mut machine = Machine::new(site.program.clone(), Limits::default());
+    machine.trace = Trace::on(false);
+    machine.start_rewrite(Request {
+        address: address.into(),
+        envelope: true,
+        forward: true,
+        source_channel: "l".into(),
+        ..Request::default()
+    });
+    let mut asked = Vec::new();
+    loop {
+        match machine.step(&Facts { now: 0, seed: 7 }) {
+            Step::Done(done) => {
+                let trace = policy::trace::render(machine.trace.events(), &site.sources);
+                let result = done.map(|outcome| match outcome {
+                    Outcome::Address(rewritten) => rewritten,
+                    other => panic!("{other:?}"),
+                });
+                return Ran { result, asked, trace };
+            }
+            Step::Ask(asks) => {
+                asked.extend(asks.iter().map(|ask| match ask {
+                    Ask::Read(Read::General { key }) => format!("general {key}"),
+                    Ask::Read(Read::Url { url }) => format!("url {url}"),
+                    Ask::Read(Read::DomainIsLocal { domain }) => format!("local {domain}"),
+                    Ask::Read(Read::Routine(r)) | Ask::Effect(Effect::Routine(r)) => {
+                        format!("routine {} {}", r.argument, r.quoted)
+                    }
+                    other => panic!("{other:?}"),
+                }));
+                machine.answer(asks.iter().map(answer).collect()).unwrap();
+            }
+        }
+    }
+}
+
+fn codes(rules: &str) -> Vec<&'static str> {
+    let diagnostics = match site(rules, "", "") {
+        Ok(site) => site.diagnostics,
+        Err(error) => error.diagnostics,
+    };
+    diagnostics.iter().map(|d| d.code).collect()
+}
+
+#[test]
+fn arguments_are_written_as_the_rest_of_the_template_is() {
+    // rule; address; what is asked
+    let cases = [
+        (
+            r".  $(x$=$U$_.$U)$U@out",
+            r"a*b@Host.example",
+            r"general xa\2ab.a*b",
+        ),
+        (
+            r".  $]ldap:///o=x?cn?sub?(mail=$=$U$_)[$U@out",
+            "\"a*)(b\"@h.example",
+            "url ldap:///o=x?cn?sub?(mail=\"a\\2a\\29\\28b\")",
+        ),
+        (r".  $\$($H)$U@out", "a@Host.Example", "general host.example"),
+        (r".  $($\$H$_.$H)$U@out", "a@Host", "general host.Host"),
+        (r".  $($0A$2A)$U@out", "abc@h", "general ac"),
+        (r".  $($0X)$U@out", "abc@h", "general here"),
+        (r".  $($W)$U@out", "abc@h", "general 3T8XRQKICUMI"),
+        (r".  $]u?$A?$S?$,[$U@out", "a+b@h", "url u?a+b@h?b?+"),
+        (r".  $V$\$H$_$U@out", "a@HOST", "local hosta"),
+        (r".  $[im,ro,$U$$]$U@out", "a$b@h", "routine a$b$ a$$b$"),
+    ];
+    for (rule, address, expected) in cases {
+        let ran = run(&loaded(rule, "", ""), address, &|_| Answer::NotFound);
+        assert_eq!(ran.asked, [expected], "{rule}\n{}", ran.trace);
+    }
+}
+
+#[test]
+fn a_component_that_is_not_there_fails_the_rule_in_an_argument_too() {
+    for missing in ["$&5", "$!5", "$*5", "$#5", "$9A", "$9X"] {
+        for lookup in ["$(k%)", "${T,%}", "$]u%[", "$[im,ro,%]", "$V%"] {
+            let rule = format!("a.b  {}$U@fail", lookup.replace('%', missing));
+            let site = loaded(&format!("{rule}\n.  $U@out"), "T\n\n  *  $Y\n", "");
+            let ran = run(&site, "u@a.b", &|_| Answer::Found("x".into()));
+            assert_eq!(ran.asked, [""; 0], "{rule}\n{}", ran.trace);
+            assert_eq!(ran.address(), "u@out", "{rule}\n{}", ran.trace);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_work_in_an_argument_does_not_load() {
+    for inner in [
+        "$(k)",
+        "${T,k}",
+        "$]u[",
+        "$[im,ro,a]",
+        "$E",
+        "$Mtcp",
+        "$A",
+        "$?no",
+        "$.x",
+        "$,",
+        "$Tx",
+        "$1~",
+    ] {
+        let codes = codes(&format!(".  $(x{inner})$U@out"));
+        assert_eq!(codes, ["R014"], "{inner}");
+    }
+    assert_eq!(codes(".  $U@out$V$(k)"), ["R014"]);
+    assert_eq!(codes(".  $(a@b%c$$$U$1U$D$H$L$0A$0X$\\$^$_$=$W)$U@out"), [""; 0]);
+}
