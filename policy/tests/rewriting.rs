@@ -149,3 +149,18 @@ fn what_cannot_work_in_an_argument_does_not_load() {
     assert_eq!(codes(".  $U@out$V$(k)"), ["R014"]);
     assert_eq!(codes(".  $(a@b%c$$$U$1U$D$H$L$0A$0X$\\$^$_$=$W)$U@out"), [""; 0]);
 }
+
+/// A thread's stack is 2 MiB in tests: one turn for each `@` and not one call.
+#[test]
+fn separators_do_not_use_up_the_stack() {
+    let many = "@".repeat(100_000);
+    let in_file = loaded(&format!(".  $U{many}out"), "", "");
+    let ran = run(&in_file, "u@h", &|_| Answer::NotFound);
+    assert!(ran.result.is_ok());
+    let in_database = loaded(".  $(k)$U@out", "", "");
+    let ran = run(&in_database, "u@h", &|_| Answer::Found(many.clone()));
+    assert!(ran.result.is_ok());
+    let asked_first = loaded(&format!(".  $V$H{many}out"), "", "");
+    let ran = run(&asked_first, "u@h", &|_| Answer::Found(String::new()));
+    assert!(ran.result.is_ok());
+}

@@ -359,7 +359,8 @@ impl Frame {
                 return Ok(Ran::Failed("no template".into()));
             };
             let Some((parts, next)) = t.segments.last_mut() else {
-                return self.checkpoint(cx, AfterChecks::End);
+                let ran = self.checkpoint(cx, AfterChecks::End)?;
+                return Ok(ran.unwrap_or(Ran::Done));
             };
             let parts = parts.clone();
             let Some(part) = parts.get(*next) else {
@@ -391,8 +392,8 @@ impl Frame {
             return Ok(None);
         };
         match &part.kind {
-            PartKind::At => return self.checkpoint(cx, AfterChecks::Field('@')).map(not_done),
-            PartKind::Percent => return self.checkpoint(cx, AfterChecks::Field('%')).map(not_done),
+            PartKind::At => return self.checkpoint(cx, AfterChecks::Field('@')),
+            PartKind::Percent => return self.checkpoint(cx, AfterChecks::Field('%')),
             PartKind::Temporary(text) => t.temporary = Some(text.clone()),
             PartKind::DestinationHost => t.aside = true,
             PartKind::When(Match::Envelope) if !request.envelope => {
@@ -422,7 +423,7 @@ impl Frame {
                     t.checks.domains.push((*is, domain));
                 }
             }
-            PartKind::CheckNow => return self.checkpoint(cx, AfterChecks::Now).map(not_done),
+            PartKind::CheckNow => return self.checkpoint(cx, AfterChecks::Now),
             PartKind::Tag(tag) => self.tag = tag.clone(),
             PartKind::ErrorText { status, text } => {
                 self.error = Some((*status, text.clone()));
@@ -579,11 +580,12 @@ impl Frame {
         }
     }
 
-    /// Evaluates pending checks, asking for domains that are not known yet.
-    fn checkpoint(&mut self, cx: &mut Context<'_>, then: AfterChecks) -> Result<Ran, RunError> {
+    /// Evaluates pending checks, asking for domains that are not known yet. `None`: the template goes on; at
+    /// its end the rule has succeeded.
+    fn checkpoint(&mut self, cx: &mut Context<'_>, then: AfterChecks) -> Result<Option<Ran>, RunError> {
         let request = &self.request;
         let Some(t) = &mut self.template else {
-            return Ok(Ran::Failed("no template".into()));
+            return Ok(Some(Ran::Failed("no template".into())));
         };
         let no_rules = |name: &str| {
             cx.program
@@ -636,9 +638,8 @@ impl Frame {
                             domain: domain.clone(),
                             checks_then: then,
                         });
-                        return Ok(Ran::Transfer(Transfer::Ask(vec![Ask::Read(
-                            Read::DomainIsLocal { domain },
-                        )])));
+                        let ask = Ask::Read(Read::DomainIsLocal { domain });
+                        return Ok(Some(Ran::Transfer(Transfer::Ask(vec![ask]))));
                     }
                 }
             }
@@ -650,16 +651,15 @@ impl Frame {
                     format!("    $1~: {why}: the template ends here")
                 });
                 t.segments.clear();
-                Ok(Ran::Done)
+                Ok(Some(Ran::Done))
             }
-            (Some(why), _) => Ok(Ran::Failed(why)),
+            (Some(why), _) => Ok(Some(Ran::Failed(why))),
             (None, AfterChecks::Field(separator)) => {
                 t.fields.push((separator, String::new()));
                 t.aside = false;
-                self.execute(cx)
+                Ok(None)
             }
-            (None, AfterChecks::Now) => self.execute(cx),
-            (None, AfterChecks::End) => Ok(Ran::Done),
+            (None, AfterChecks::Now | AfterChecks::End) => Ok(None),
         }
     }
 
@@ -696,10 +696,8 @@ impl Frame {
                     }
                 };
                 t.known_domains.push((domain, local));
-                Some(
-                    self.checkpoint(cx, checks_then)
-                        .unwrap_or_else(|e| Ran::Transfer(Transfer::Error(e))),
-                )
+                self.checkpoint(cx, checks_then)
+                    .unwrap_or_else(|e| Some(Ran::Transfer(Transfer::Error(e))))
             }
             (Waiting::General, Answer::Found(text)) => self.expand_again(cx, &text),
             (_, Answer::Found(text)) => match t.put(cx, &text, true, None) {
@@ -905,11 +903,6 @@ fn unique(mut bits: u64) -> String {
         bits /= 36;
     }
     text
-}
-
-/// `execute` after a checkpoint within a template: only its end is news.
-fn not_done(ran: Ran) -> Option<Ran> {
-    Some(ran)
 }
 
 /// A host without its leftmost `n` components; a leading dot stays.
