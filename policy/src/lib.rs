@@ -23,6 +23,7 @@ pub mod address;
 pub mod alias;
 pub mod ask;
 pub mod channel;
+mod dispatcher;
 pub mod forward;
 pub mod machine;
 pub mod mapping;

@@ -3,18 +3,20 @@
 //! Pure: the texts and a [`Reader`] for included files come from the caller, so the server, the tools,
 //! the linter and the tests load a configuration in one way. Loading is all or nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use grammar::options::Setting;
 use grammar::{Diagnostic, FileId, Reader, Sources, Span};
 
 use crate::alias::Aliases;
 use crate::channel::{self, Channel};
+use crate::dispatcher;
 use crate::mapping;
 use crate::options::Options;
 use crate::program::Program;
 use crate::rewrite::{self, ChannelFacts};
+
+pub use crate::dispatcher::Service;
 
 /// The texts of a configuration, each with the name to show for it.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
@@ -75,34 +77,6 @@ pub struct LoadError {
     pub sources: Sources,
     /// All that is wrong, warnings included.
     pub diagnostics: Vec<Diagnostic>,
-}
-
-/// A service that the dispatcher runs (queue specification 2).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Service {
-    /// Its name, `SMTP`.
-    pub name: String,
-    /// Addresses to listen on; empty: all.
-    pub interfaces: Vec<String>,
-    /// Ports without TLS from the first octet; 0: any free port.
-    pub ports: Vec<u16>,
-    /// Ports with TLS from the first octet.
-    pub tls_ports: Vec<u16>,
-    /// Source channel of its sessions; empty where it takes no mail.
-    pub channel: String,
-    /// Sessions at once: MAX_PROCS times MAX_CONNS.
-    pub max_sessions: usize,
-}
-
-impl Service {
-    /// Whether it serves ManageSieve (RFC 5804), which takes no mail and has no channel.
-    pub fn is_manage_sieve(&self) -> bool {
-        is_manage_sieve(&self.name)
-    }
-}
-
-fn is_manage_sieve(name: &str) -> bool {
-    name.eq_ignore_ascii_case("MANAGESIEVE")
 }
 
 impl Site {
@@ -342,120 +316,10 @@ impl Loader<'_> {
             return Vec::new();
         };
         let settings = grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
-        let mut sections: Vec<&str> = Vec::new();
-        // the last setting of a name in a section counts
-        let mut by_name: HashMap<(&str, String), &Setting> = HashMap::new();
-        let mut seen: HashSet<&str> = HashSet::new();
-        for setting in &settings {
-            by_name.insert((&setting.section, setting.name.to_ascii_uppercase()), setting);
-            if seen.insert(&setting.section) && setting.section.to_ascii_uppercase().starts_with("SERVICE") {
-                sections.push(&setting.section);
-            }
-        }
-        let mut services = Vec::new();
-        for section in sections {
-            let name = section.split_once('=').map_or("", |(_, n)| n.trim()).to_string();
-            let find = |wanted: &str| {
-                let is = |section| by_name.get(&(section, wanted.to_string())).copied();
-                is(section).or_else(|| is(""))
-            };
-            let ports = self.ports(find("PORT"));
-            let tls_ports = self.ports(find("TLS_PORT"));
-            let parameter = find("PARAMETER");
-            let mail = !is_manage_sieve(&name);
-            let channel = parameter
-                .filter(|_| mail)
-                .and_then(|p| p.value.split_once('='))
-                .filter(|(key, _)| key.trim().eq_ignore_ascii_case("CHANNEL"))
-                .map_or(if mail { "tcp_local" } else { "" }, |(_, channel)| channel.trim())
-                .to_ascii_lowercase();
-            if mail && !channels.iter().any(|c| c.name == channel) {
-                let span = parameter.map_or(Span::new(file, 0, 0), |p| p.value_span);
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        "D001",
-                        span,
-                        format!("service {name} uses channel `{channel}`, which does not exist"),
-                    )
-                    .help("define the channel in imta.cnf, or name another in `PARAMETER=CHANNEL=...`"),
-                );
-            }
-            let interfaces = find("INTERFACE_ADDRESS")
-                .map(|s| {
-                    s.value
-                        .split(',')
-                        .map(|a| a.trim().to_string())
-                        .filter(|a| !a.is_empty())
-                        .collect()
-                })
-                .unwrap_or_default();
-            let number =
-                |wanted, default| find(wanted).and_then(Setting::number).unwrap_or(default).max(1) as usize;
-            let max_sessions = number("MAX_PROCS", 20).saturating_mul(number("MAX_CONNS", 1000));
-            services.push(Service {
-                name,
-                interfaces,
-                ports,
-                tls_ports,
-                channel,
-                max_sessions,
-            });
-        }
-        for setting in &settings {
-            if !DISPATCHER.contains(&setting.name.to_ascii_uppercase().as_str()) {
-                self.diagnostics.push(Diagnostic::warning(
-                    "D003",
-                    setting.span,
-                    format!("unknown dispatcher option `{}`", setting.name),
-                ));
-            }
-        }
-        services
-    }
-
-    fn ports(&mut self, setting: Option<&Setting>) -> Vec<u16> {
-        let Some(setting) = setting else { return Vec::new() };
-        let mut ports = Vec::new();
-        for port in setting.value.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            match port.parse() {
-                Ok(port) => ports.push(port),
-                Err(_) => self.diagnostics.push(
-                    Diagnostic::error("D002", setting.value_span, format!("`{port}` is not a port"))
-                        .help("ports are numbers from 1 to 65535, separated by commas"),
-                ),
-            }
-        }
-        ports
+        let exists = |name: &str| channels.iter().any(|c| c.name == name);
+        dispatcher::services(file, &settings, &exists, &mut self.diagnostics)
     }
 }
-
-/// Known options of `dispatcher.cnf`.
-const DISPATCHER: &[&str] = &[
-    "PORT",
-    "TLS_PORT",
-    "IMAGE",
-    "PARAMETER",
-    "LOGFILE",
-    "INTERFACE_ADDRESS",
-    "MIN_PROCS",
-    "MAX_PROCS",
-    "MIN_CONNS",
-    "MAX_CONNS",
-    "MAX_LIFE_TIME",
-    "MAX_LIFE_CONNS",
-    "MAX_IDLE_TIME",
-    "MAX_SHUTDOWN",
-    "MAX_HANDOFFS",
-    "HISTORICAL_TIME",
-    "BACKLOG",
-    "DNS_VERIFY_DOMAIN",
-    "ENABLE_RBL",
-    "IDENT",
-    "STACKSIZE",
-    "USER",
-    "DEBUG",
-    "USE_NSLOG",
-];
 
 fn expand_macros(text: &str, texts: &Texts) -> String {
     let mut out = text.to_string();
