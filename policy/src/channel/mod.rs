@@ -4,6 +4,8 @@
 
 mod keyword;
 
+use std::net::{IpAddr, SocketAddr};
+
 use grammar::imta::{Block, ImtaFile, Word};
 use grammar::{Diagnostic, Span};
 
@@ -48,8 +50,10 @@ pub enum MxUse {
     /// MX on port 25, addresses only on others.
     #[default]
     Default,
-    /// MX always.
+    /// MX always, equal preferences in the order received.
     Mx,
+    /// MX always, equal preferences shuffled.
+    Random,
     /// Addresses only.
     NoMx,
 }
@@ -71,8 +75,6 @@ pub enum Subaddress {
 pub struct Settings {
     /// `smtp`: speaks SMTP.
     pub smtp: bool,
-    /// `submit`: message submission.
-    pub submit: bool,
     /// `switchchannel`: the client's address may change the source channel.
     pub switch_channel: bool,
     /// `allowswitchchannel`: may be switched to.
@@ -107,8 +109,6 @@ pub struct Settings {
     pub default_host: Option<(String, Option<String>)>,
     /// `remotehost`: the client's name completes them.
     pub remote_host: bool,
-    /// `viaaliasrequired`.
-    pub via_alias_required: bool,
     /// `aliaslocal`.
     pub alias_local: bool,
     /// `routelocal`.
@@ -125,8 +125,6 @@ pub struct Settings {
     pub binding: Binding,
     /// `dequeue_removeroute`.
     pub remove_route: bool,
-    /// `addreturnpath`.
-    pub return_path: bool,
     /// `blocklimit`, in blocks, of messages queued to it.
     pub block_limit: Option<u64>,
     /// `sourceblocklimit`, in blocks, of messages that come by it.
@@ -382,7 +380,6 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
     let small = || number().map(|n| n.min(u32::MAX.into()) as u32);
     match name {
         "smtp" | "smtp_cr" | "smtp_crlf" | "smtp_crorlf" | "smtp_lf" => s.smtp = true,
-        "submit" => s.submit = true,
         "switchchannel" => s.switch_channel = true,
         "noswitchchannel" => s.switch_channel = false,
         "allowswitchchannel" => s.allow_switch = true,
@@ -402,7 +399,8 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
         "musttls" => (s.tls_server, s.tls_client) = (Need::Must, Need::Must),
         "notls" => (s.tls_server, s.tls_client) = (Need::No, Need::No),
         "tlsswitchchannel" => s.tls_switch = word().map(|w| w.to_ascii_lowercase()),
-        "mx" | "nonrandommx" | "randommx" => s.mx = MxUse::Mx,
+        "mx" | "nonrandommx" => s.mx = MxUse::Mx,
+        "randommx" => s.mx = MxUse::Random,
         "nomx" => s.mx = MxUse::NoMx,
         "defaultmx" => s.mx = MxUse::Default,
         "daemon" => s.daemon = word(),
@@ -410,8 +408,20 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
             let port = number().and_then(|n| u16::try_from(n).ok()).filter(|p| *p > 0);
             s.port = Some(port.ok_or("a port is a number from 1 to 65535")?);
         }
-        "interfaceaddress" => s.interface = word(),
-        "nameservers" => s.nameservers = word(),
+        "interfaceaddress" => {
+            let address = word().filter(|w| w.parse::<IpAddr>().is_ok());
+            s.interface = Some(address.ok_or("an interface is an IP address of this host")?);
+        }
+        "nameservers" => {
+            let servers = word().filter(|w| {
+                let mut all = w.split([' ', ',']).filter(|a| !a.is_empty()).peekable();
+                all.peek().is_some()
+                    && all.all(|a| a.parse::<IpAddr>().is_ok() || a.parse::<SocketAddr>().is_ok())
+            });
+            s.nameservers =
+                Some(servers.ok_or("name servers are IP addresses, as in `\"192.0.2.1 192.0.2.2\"`")?);
+        }
+        "defaultnameservers" => s.nameservers = None,
         "ehlo" => s.no_ehlo = false,
         "noehlo" => s.no_ehlo = true,
         "chunkingserver" => s.no_chunking = false,
@@ -422,8 +432,6 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
         "nodefaulthost" => s.default_host = None,
         "remotehost" => s.remote_host = true,
         "noremotehost" => s.remote_host = false,
-        "viaaliasrequired" => s.via_alias_required = true,
-        "viaaliasoptional" => s.via_alias_required = false,
         "aliaslocal" => s.alias_local = true,
         "noaliaslocal" => s.alias_local = false,
         "routelocal" => s.route_local = true,
@@ -440,8 +448,6 @@ fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
         "nobangoverpercent" => s.binding = Binding::PercentOverBang,
         "percentonly" => s.binding = Binding::PercentOnly,
         "dequeue_removeroute" => s.remove_route = true,
-        "addreturnpath" => s.return_path = true,
-        "noaddreturnpath" => s.return_path = false,
         "blocklimit" => s.block_limit = number(),
         "noblocklimit" => s.block_limit = None,
         "sourceblocklimit" => s.source_block_limit = number(),
@@ -533,6 +539,55 @@ pub fn duration(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The settings of a channel line, and the codes of what is said of it, notes left out.
+    fn read(line: &str) -> (Option<Channel>, Vec<&'static str>) {
+        let mut sources = grammar::Sources::new();
+        let text = format!("\nl\nhere\n\ntcp_x {line}\nx-daemon\n");
+        let file = sources.add("imta.cnf", text);
+        let mut diagnostics = Vec::new();
+        let none = |_: &str| Err("none".to_string());
+        let parsed = grammar::imta::parse(&mut sources, file, &none, &mut diagnostics);
+        let channels = build(&parsed, &mut diagnostics);
+        let said = diagnostics
+            .iter()
+            .filter(|d| d.severity > grammar::Severity::Note);
+        (
+            channels.into_iter().find(|c| c.name == "tcp_x"),
+            said.map(|d| d.code).collect(),
+        )
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_do_not_load() {
+        let cases: &[(&str, &[&str])] = &[
+            ("interfaceaddress 192.0.2.1", &[]),
+            ("interfaceaddress 2001:db8::1", &[]),
+            ("interfaceaddress eth0", &["C009"]),
+            ("interfaceaddress 192.0.2", &["C009"]),
+            (r#"nameservers "192.0.2.1 192.0.2.2""#, &[]),
+            ("nameservers 192.0.2.1:5353,[::1]:53", &[]),
+            (r#"nameservers "192.0.2.1 ns.example""#, &["C009"]),
+            (r#"nameservers """#, &["C009"]),
+            ("port 70000", &["C009"]),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line).1, *expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_last_keyword_of_a_group_counts() {
+        let settings = |line| read(line).0.unwrap().settings;
+        assert_eq!(settings("mx randommx").mx, MxUse::Random);
+        assert_eq!(settings("randommx nonrandommx").mx, MxUse::Mx);
+        assert_eq!(
+            settings("nameservers 192.0.2.1 defaultnameservers").nameservers,
+            None
+        );
+        let filter = settings("channelfilter file:///x").destination_filter;
+        assert_eq!(filter.as_deref(), Some("file:///x"));
+    }
 
     #[test]
     fn reads_durations() {
