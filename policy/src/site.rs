@@ -214,7 +214,9 @@ impl Loader<'_> {
             })
             .collect();
         let exists = |name: &str| names.contains_key(&name.to_ascii_uppercase());
-        let failure = options.get("DOMAIN_FAILURE");
+        let failure = options
+            .get("DOMAIN_FAILURE")
+            .map(|text| (text, options.span("DOMAIN_FAILURE").unwrap_or_default()));
         let mut rules = rewrite::compile(&imta, facts, hosts, failure, &exists, &mut self.diagnostics);
         rules.local_host = channels
             .first()

@@ -164,3 +164,37 @@ fn separators_do_not_use_up_the_stack() {
     let ran = run(&asked_first, "u@h", &|_| Answer::Found(String::new()));
     assert!(ran.result.is_ok());
 }
+
+#[test]
+fn what_is_wrong_with_domain_failure_is_said_at_its_place() {
+    for (value, code, word) in [
+        ("reprocess-daemon$(k", "R008", "$(k"),
+        ("out$?temp$k", "", ""),
+        ("out$k", "R007", "$k"),
+        ("out\\\n$k", "R007", ""),
+    ] {
+        let options = format!("BLOCK_SIZE=1024\nDOMAIN_FAILURE={value}\n");
+        match site(".  $U@out", "", &options) {
+            Ok(_) => assert_eq!(code, "", "{value}"),
+            Err(error) => {
+                let said = &error.diagnostics[0];
+                assert_eq!(said.code, code, "{value}");
+                assert_eq!(error.sources.place(said.span()).line, 2, "{value}");
+                let text = error.sources.text(said.span());
+                assert!(text.starts_with(word), "{value}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_result_is_traced() {
+    let site = loaded(".  $(k)@out", "", "");
+    let ran = run(&site, "u@h", &|_| Answer::Found("$U$k".into()));
+    assert_eq!(ran.address(), "u@out");
+    assert!(
+        ran.trace.contains("in the result: `$k` has no meaning"),
+        "{}",
+        ran.trace
+    );
+}

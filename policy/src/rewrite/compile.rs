@@ -10,12 +10,13 @@ use super::{ChannelFacts, HostEntry, Rule, Rules};
 /// DOMAIN_FAILURE where the site sets none (rewrite specification 5.10).
 const DOMAIN_FAILURE: &str = "reprocess-daemon$Mtcp_local$1M$1~-error$4000000?Temporary lookup failure";
 
-/// Compiles rules and host names. `table_exists` tells whether a mapping table exists.
+/// Compiles rules and host names. `domain_failure` is the site's DOMAIN_FAILURE with its place;
+/// `table_exists` tells whether a mapping table exists.
 pub fn compile(
     file: &ImtaFile,
     channels: Vec<ChannelFacts>,
     hosts: Vec<(String, usize, Option<String>)>,
-    domain_failure: Option<&str>,
+    domain_failure: Option<(&str, Span)>,
     table_exists: &dyn Fn(&str) -> bool,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Rules {
@@ -50,9 +51,17 @@ pub fn compile(
             span: rule.span,
         });
     }
-    let at = |_: std::ops::Range<usize>| Span::default();
-    let text = domain_failure.unwrap_or(DOMAIN_FAILURE);
-    rules.domain_failure = grammar::imta::parse_template(text, &at, &mut Vec::new());
+    let (text, place) = domain_failure.unwrap_or((DOMAIN_FAILURE, Span::default()));
+    // a continued value has one place only
+    let at = |range: std::ops::Range<usize>| {
+        let within = Span {
+            start: place.start + range.start as u32,
+            end: place.start + range.end as u32,
+            ..place
+        };
+        if within.end <= place.end { within } else { place }
+    };
+    rules.domain_failure = grammar::imta::parse_template(text, &at, diagnostics);
     check_destinations(file, &rules, diagnostics);
     rules
 }

@@ -724,7 +724,13 @@ impl Frame {
         cx.trace
             .add(Kind::Substitute, None, || format!("    puts in \"{text}\""));
         let at = |_: std::ops::Range<usize>| Span::default();
-        let parts = grammar::imta::parse_template(text, &at, &mut Vec::new());
+        let mut problems = Vec::new();
+        let parts = grammar::imta::parse_template(text, &at, &mut problems);
+        for problem in problems {
+            cx.trace.add(Kind::Note, None, || {
+                format!("    in the result: {}", problem.message)
+            });
+        }
         t.segments.push((parts.into(), 0));
         None
     }
