@@ -198,3 +198,37 @@ fn what_is_wrong_with_a_result_is_traced() {
         ran.trace
     );
 }
+
+#[test]
+fn rules_that_never_run_are_said_so() {
+    let cases: &[(&str, &[&str])] = &[
+        ("a.*  $U@out", &["R015"]),
+        ("*.a  $U@out\n*  $U@out\n.a  $U@out", &[]),
+        ("a  $U", &["R016"]),
+        ("a  $U%$H%out", &["R016"]),
+        ("a  $U@b@c@d@out", &["R016"]),
+        ("a  @out", &["R016"]),
+        ("a  $U@$E", &["R016"]),
+        ("a  $U$@out", &["R016"]),
+        ("a  $(k)\nb  ${T,k}$U\nc  $?no such host", &["R011"]),
+        ("a  $1~$U$1~@out", &[]),
+        ("a  $U@out\nA  $U%b", &["R017"]),
+        ("a  $U@out\na  $U@fail\na  $U@here", &["R017", "R017"]),
+        ("a  $E$U@out\na  $U@out", &[]),
+        ("a  $X$U@out\na  $U@out", &[]),
+        ("a  $U@out$Mtcp_local\na  $U@out", &[]),
+        ("a  $U%$H@out\na  $U@out", &[]),
+        (".a  $U%$H@out\n.a  $U@out", &["R017"]),
+        (".a  $U%$&0@out\n.a  $U@out", &[]),
+        (".a  $U%$(k)@out\n.a  $U@out", &[]),
+        (".  $?no\n.  $U@out", &["R017"]),
+        ("t|a  $U@out", &["R018"]),
+        ("t|a  $U@out\nb  $U@out$Tt|", &[]),
+        ("T|a.*  $U@out\nb  $U@out$Tt|", &["R015"]),
+        ("ta  $U@out\nb  $U@out$Tt", &[]),
+        ("t|a  $U@out\nb  $(k)@out", &[]),
+    ];
+    for (rules, expected) in cases {
+        assert_eq!(codes(rules), *expected, "{rules}");
+    }
+}
