@@ -9,7 +9,7 @@ use std::sync::Arc;
 use grammar::{Diagnostic, FileId, Reader, Sources, Span};
 
 use crate::alias::Aliases;
-use crate::channel::{self, Channel};
+use crate::channel::{self, Channel, Channels};
 use crate::dispatcher;
 use crate::mapping;
 use crate::options::Options;
@@ -51,7 +51,7 @@ pub struct Site {
     /// MTA options.
     pub options: Options,
     /// Channels, in order; the first is `l`.
-    pub channels: Vec<Channel>,
+    pub channels: Channels,
     /// The compiled policy.
     pub program: Arc<Program>,
     /// The alias file.
@@ -84,7 +84,7 @@ impl Site {
     pub fn of_program(program: Program, sources: Sources, diagnostics: Vec<Diagnostic>) -> Self {
         Site {
             options: Options::default(),
-            channels: Vec::new(),
+            channels: Channels::default(),
             program: Arc::new(program),
             aliases: Aliases::default(),
             general: HashMap::new(),
@@ -98,7 +98,7 @@ impl Site {
 
     /// A channel by name.
     pub fn channel(&self, name: &str) -> Option<&Channel> {
-        self.channels.iter().find(|c| c.name == name)
+        self.channels.named(name)
     }
 
     /// The official name of this host.
@@ -252,7 +252,7 @@ impl Loader<'_> {
     }
 
     /// All host names of the channel table; a name that stands twice is an error.
-    fn hosts(&mut self, channels: &[Channel]) -> Vec<(String, usize, Option<String>)> {
+    fn hosts(&mut self, channels: &Channels) -> Vec<(String, usize, Option<String>)> {
         let mut hosts: Vec<(String, usize, Option<String>)> = Vec::new();
         let mut seen: HashMap<String, Span> = HashMap::new();
         for (n, channel) in channels.iter().enumerate() {
@@ -282,7 +282,7 @@ impl Loader<'_> {
     }
 
     /// Channels that keywords name must exist.
-    fn check_references(&mut self, channels: &[Channel]) {
+    fn check_references(&mut self, channels: &Channels) {
         for channel in channels {
             let s = &channel.settings;
             for (keyword, target) in [
@@ -290,7 +290,7 @@ impl Loader<'_> {
                 ("tlsswitchchannel", &s.tls_switch),
             ] {
                 if let Some(target) = target
-                    && !channels.iter().any(|c| &c.name == target)
+                    && channels.named(target).is_none()
                 {
                     let message = format!(
                         "keyword `{keyword}` of channel `{}` names channel `{target}`, which does not exist",
@@ -313,12 +313,12 @@ impl Loader<'_> {
         }
     }
 
-    fn services(&mut self, texts: &Texts, channels: &[Channel]) -> Vec<Service> {
+    fn services(&mut self, texts: &Texts, channels: &Channels) -> Vec<Service> {
         let Some(file) = self.add(&texts.dispatcher, texts) else {
             return Vec::new();
         };
         let settings = grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
-        let exists = |name: &str| channels.iter().any(|c| c.name == name);
+        let exists = |name: &str| channels.named(name).is_some();
         dispatcher::services(file, &settings, &exists, &mut self.diagnostics)
     }
 }
