@@ -4,13 +4,13 @@ use policy::rewrite::{Request, Rewritten};
 use policy::site::{LoadError, Site, Texts, load};
 use policy::{Answer, Ask, Effect, Facts, Limits, Machine, Outcome, Read, RunError, Step, Trace};
 
-/// A site of these rules, with the channels `l` (host `here`) and `tcp_local` (hosts `out`, `fail`).
+/// A site of these rules, with the channels `l` (host `here`), `tcp_local` (`out`) and `tcp_fail` (`fail`).
 fn site(rules: &str, mappings: &str, options: &str) -> Result<Site, LoadError> {
     let text = |name: &str, text: String| Some((name.to_string(), text));
     let texts = Texts {
         imta: text(
             "imta.cnf",
-            format!("{rules}\n\nl\nhere\n\ntcp_local smtp\nout\nfail\n"),
+            format!("{rules}\n\nl\nhere\n\ntcp_local smtp\nout\n\ntcp_fail smtp\nfail\n"),
         ),
         mappings: text("mappings", mappings.to_string()),
         options: text("option.dat", options.to_string()),
@@ -230,5 +230,15 @@ fn rules_that_never_run_are_said_so() {
     ];
     for (rules, expected) in cases {
         assert_eq!(codes(rules), *expected, "{rules}");
+    }
+}
+
+#[test]
+fn a_tag_with_capitals_works_for_all_patterns() {
+    let rules = "a  $U%b$TTag|\ntag|b  $U%c$T\nA2  $U%x$TTag|\ntag|$%  $U@fail\ntag|$!  $U@fail\n.  $U@out";
+    let site = loaded(rules, "", "");
+    for (address, expected) in [("u@a", "u@out"), ("u%a2", "u@fail"), ("a2!u", "u@fail")] {
+        let ran = run(&site, address, &|_| Answer::NotFound);
+        assert_eq!(ran.address(), expected, "{address}\n{}", ran.trace);
     }
 }

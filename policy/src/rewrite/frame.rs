@@ -28,6 +28,7 @@ pub(crate) struct Frame {
     user: String,
     location: Location,
     restarts: u32,
+    /// The tag of the rules that are asked, in lower case.
     tag: String,
     error: Option<(u32, String)>,
     rule_span: Option<Span>,
@@ -424,7 +425,7 @@ impl Frame {
                 }
             }
             PartKind::CheckNow => return self.checkpoint(cx, AfterChecks::Now),
-            PartKind::Tag(tag) => self.tag = tag.clone(),
+            PartKind::Tag(tag) => self.tag = tag.to_ascii_lowercase(),
             PartKind::ErrorText { status, text } => {
                 self.error = Some((*status, text.clone()));
                 let only = t.segments.len() == 1 && t.segments[0].0.len() == 1;
@@ -964,7 +965,6 @@ fn status_text(status: u32) -> String {
 /// The forms of a host in the order in which the rules are asked for them (rewrite specification 4.2,
 /// 4.3, 4.8).
 fn probes(host: &str, tag: &str, match_any: bool) -> Vec<Probe> {
-    let tag = tag.to_ascii_lowercase();
     let host = host.to_string();
     let mut list: Vec<Probe> = Vec::new();
     let mut add = |pattern: &str, domain: String, left: String, literal: String, only_unknown: bool| {
