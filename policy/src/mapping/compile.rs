@@ -102,7 +102,7 @@ impl Compiler<'_> {
     }
 
     fn parts(&mut self, parts: &[Part]) {
-        for part in parts {
+        for (n, part) in parts.iter().enumerate() {
             let span = part.span;
             match &part.kind {
                 PartKind::Text(text) => self.push(Op::Text(text.as_str().into()), span),
@@ -136,8 +136,16 @@ impl Compiler<'_> {
                 }
                 PartKind::Control(c) => self.push(Op::Control(*c), span),
                 PartKind::Stop => {
-                    self.push(Op::Control(grammar::mapping::Control::End), span);
-                    self.push(Op::End, span);
+                    self.push(Op::Stop, span);
+                    if let Some(dead) = parts.get(n + 1)
+                        && self.fields.is_some()
+                    {
+                        self.diagnostics.push(
+                            Diagnostic::warning("M015", dead.span, "this is never reached")
+                                .also(span, "the template stops here")
+                                .help("put `$+1E` at the end, or leave it out"),
+                        );
+                    }
                 }
                 PartKind::Flag(c) => self.push(Op::Flag(*c), span),
                 PartKind::Table { name, argument } => {

@@ -299,6 +299,14 @@ impl Frame {
                     cx.trace
                         .add(Kind::Control, place, || format!("    {}", control_text(*control)));
                 }
+                Some(Op::Stop) => {
+                    self.control = Some(Control::End);
+                    cx.trace
+                        .add(Kind::Control, place, || "    $+1E: stop here, at once".into());
+                    self.arguments.clear();
+                    self.segments.clear();
+                    return Ok(self.next_entry(cx, true));
+                }
                 Some(Op::Flag(flag)) => {
                     self.result.flags.insert(*flag);
                     cx.trace

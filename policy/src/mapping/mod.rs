@@ -175,6 +175,8 @@ pub(crate) enum Op {
     Random(f64),
     Temporary(Option<Box<str>>),
     Control(Control),
+    /// `$+1E`: as `$E`, and nothing more of the template, of results put into it or of an argument.
+    Stop,
     Flag(char),
     /// What follows, up to the call, is the argument of a callout.
     Argument,
