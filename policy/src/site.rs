@@ -109,10 +109,11 @@ impl Site {
 
 /// Loads a configuration.
 pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Site, LoadError> {
+    let values = Values::new(texts, reader);
     let mut loader = Loader {
         sources: Sources::new(),
         diagnostics: Vec::new(),
-        reader,
+        reader: &values,
     };
     let site = loader.site(texts);
     if grammar::diagnostic::has_errors(&loader.diagnostics) {
@@ -165,27 +166,27 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn add(&mut self, text: &Option<(String, String)>, texts: &Texts) -> Option<FileId> {
+    fn add(&mut self, text: &Option<(String, String)>) -> Option<FileId> {
         let (name, text) = text.as_ref()?;
-        Some(self.sources.add(name.as_str(), expand_macros(text, texts)))
+        Some(self.sources.add(name.as_str(), text.as_str()))
     }
 
     fn site(&mut self, texts: &Texts) -> Site {
-        let settings = match self.add(&texts.options, texts) {
+        let settings = match self.add(&texts.options) {
             Some(file) => {
                 grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Vec::new(),
         };
         let options = Options::new(&settings, &mut self.diagnostics);
-        let mappings = match self.add(&texts.mappings, texts) {
+        let mappings = match self.add(&texts.mappings) {
             Some(file) => {
                 grammar::mapping::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Default::default(),
         };
         let (tables, names) = mapping::compile(&mappings, &mut self.diagnostics);
-        let Some(file) = self.add(&texts.imta, texts) else {
+        let Some(file) = self.add(&texts.imta) else {
             let file = self.sources.add("imta.cnf", "");
             self.diagnostics.push(
                 Diagnostic::error("C011", Span::new(file, 0, 0), "there is no imta.cnf")
@@ -223,16 +224,16 @@ impl Loader<'_> {
             .map(|c| c.official_host.clone())
             .unwrap_or_default();
         self.check_references(&channels);
-        let aliases = match self.add(&texts.aliases, texts) {
+        let aliases = match self.add(&texts.aliases) {
             Some(file) => {
                 grammar::aliases::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Vec::new(),
         };
-        let general = self.text_database(&texts.general, texts);
+        let general = self.text_database(&texts.general);
         let text_databases = options.number("USE_TEXT_DATABASES", 0);
         let mut database = |bit, text| match text_databases & bit != 0 {
-            true => self.text_database(text, texts),
+            true => self.text_database(text),
             false => HashMap::new(),
         };
         let (reverse, forward) = (database(2, &texts.reverse), database(4, &texts.forward));
@@ -306,15 +307,15 @@ impl Loader<'_> {
     }
 
     /// A text database: `key value` a line. Keys are in lower case.
-    fn text_database(&mut self, text: &Option<(String, String)>, texts: &Texts) -> HashMap<String, String> {
-        match self.add(text, texts) {
+    fn text_database(&mut self, text: &Option<(String, String)>) -> HashMap<String, String> {
+        match self.add(text) {
             Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
             None => HashMap::new(),
         }
     }
 
     fn services(&mut self, texts: &Texts, channels: &Channels) -> Vec<Service> {
-        let Some(file) = self.add(&texts.dispatcher, texts) else {
+        let Some(file) = self.add(&texts.dispatcher) else {
             return Vec::new();
         };
         let settings = grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
@@ -323,17 +324,53 @@ impl Loader<'_> {
     }
 }
 
-fn expand_macros(text: &str, texts: &Texts) -> String {
-    let mut out = text.to_string();
-    for (name, value) in [
-        ("&/IMTA_HOST/", &texts.host),
-        ("&/IMTA_DEFAULTDOMAIN/", &texts.default_domain),
-    ] {
-        if let Some(value) = value
-            && out.contains(name)
-        {
-            out = out.replace(name, value);
+/// A reader that knows what the site calls itself.
+struct Values<'a> {
+    files: &'a dyn Reader,
+    host: Option<String>,
+    default_domain: Option<String>,
+}
+
+impl<'a> Values<'a> {
+    fn new(texts: &Texts, files: &'a dyn Reader) -> Self {
+        let imta = texts.imta.as_ref().map_or("", |(_, text)| text);
+        Values {
+            files,
+            host: texts.host.clone().or_else(|| host_of_local_channel(imta)),
+            default_domain: texts.default_domain.clone(),
         }
     }
-    out
+}
+
+impl Reader for Values<'_> {
+    fn read(&self, name: &str) -> Result<String, String> {
+        self.files.read(name)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "IMTA_HOST" => self.host.clone(),
+            "IMTA_DEFAULTDOMAIN" => self.default_domain.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// The official host name of channel `l`, where it is written out in the text itself.
+fn host_of_local_channel(imta: &str) -> Option<String> {
+    let mut lines = imta.lines().filter(|l| !l.starts_with('!'));
+    let mut blank = false;
+    loop {
+        let line = lines.next()?;
+        let first = line.split_ascii_whitespace().next();
+        if blank && first.is_some_and(|word| word.eq_ignore_ascii_case("l")) {
+            let mut last = line;
+            while last.ends_with('\\') {
+                last = lines.next()?;
+            }
+            let host = lines.next()?.split_ascii_whitespace().next()?;
+            return (!host.contains("&/")).then(|| host.to_string());
+        }
+        blank = first.is_none();
+    }
 }
