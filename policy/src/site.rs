@@ -234,9 +234,10 @@ impl Loader<'_> {
         let text_databases = options.number("USE_TEXT_DATABASES", 0);
         let mut database = |bit, text| match text_databases & bit != 0 {
             true => self.text_database(text),
-            false => HashMap::new(),
+            false => self.unused(text, bit),
         };
-        let (reverse, forward) = (database(2, &texts.reverse), database(4, &texts.forward));
+        let reverse = database(2, &texts.reverse);
+        let forward = database(4, &texts.forward);
         let services = self.services(texts, &channels);
         Site {
             options,
@@ -312,6 +313,17 @@ impl Loader<'_> {
             Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
             None => HashMap::new(),
         }
+    }
+
+    /// A text database that is there and switched off.
+    fn unused(&mut self, text: &Option<(String, String)>, bit: i64) -> HashMap<String, String> {
+        if let Some(file) = self.add(text) {
+            self.diagnostics.push(
+                Diagnostic::note("G002", Span::new(file, 0, 0), "this file is not used")
+                    .help(format!("set bit {bit} of USE_TEXT_DATABASES to use it")),
+            );
+        }
+        HashMap::new()
     }
 
     fn services(&mut self, texts: &Texts, channels: &Channels) -> Vec<Service> {

@@ -177,3 +177,20 @@ fn macros_have_their_values_in_included_files_and_places_are_those_of_the_file()
         assert_eq!(error.sources.text(error.diagnostics[1].span()), "$(x");
     }
 }
+
+#[test]
+fn a_text_database_that_is_switched_off_is_said() {
+    let text = |text: &str| Some(("file".to_string(), text.to_string()));
+    for (bits, expected) in [(0, 2), (2, 1), (4, 1), (6, 0)] {
+        let texts = Texts {
+            imta: text(".  $U%$H@here\n\nl\nhere\n"),
+            options: text(&format!("USE_TEXT_DATABASES={bits}\n")),
+            reverse: text("a b\n"),
+            forward: text("a b\n"),
+            ..Texts::default()
+        };
+        let site = load(&texts, &|_: &str| Err(String::new())).unwrap();
+        let said = site.diagnostics.iter().filter(|d| d.code == "G002").count();
+        assert_eq!(said, expected, "{bits}");
+    }
+}
