@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 use grammar::options::Setting;
 use grammar::{Diagnostic, FileId, Span};
 
+use crate::spelling::suggest;
+
 /// A service that the dispatcher runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -164,16 +166,17 @@ impl<'a> Reader<'a> {
         said: &mut HashSet<&'static str>,
     ) {
         let Some((name, effect)) = known else {
-            let names: Vec<String> = match self.diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
-                true => SETTINGS.iter().map(|(n, _)| n.to_string()).collect(),
-                false => Vec::new(),
-            };
+            let near = suggest(
+                self.diagnostics.len(),
+                &setting.name,
+                SETTINGS.iter().map(|(n, _)| *n),
+            );
             let mut d = Diagnostic::warning(
                 "D003",
                 setting.span,
                 format!("unknown dispatcher option `{}`", setting.name),
             );
-            if let Some(near) = crate::mapping::nearest(&setting.name, names.iter()) {
+            if let Some(near) = near {
                 d = d.help(format!("did you mean `{near}`?"));
             }
             self.diagnostics.push(d);

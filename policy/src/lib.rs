@@ -36,6 +36,7 @@ pub mod reverse;
 pub mod rewrite;
 pub mod sieve;
 pub mod site;
+pub mod spelling;
 mod style;
 pub mod trace;
 

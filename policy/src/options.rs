@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use grammar::options::{Setting, number};
 use grammar::{Diagnostic, Span};
 
+use crate::spelling::suggest;
+
 /// What the value of an option must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -272,18 +274,14 @@ impl Options {
                     format!("option {name}: recognised, no effect in this version"),
                 ));
             } else {
-                let known: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
-                    true => EFFECTIVE
-                        .iter()
-                        .map(|(n, _)| n)
-                        .chain(RECOGNISED)
-                        .map(|n| n.to_string())
-                        .collect(),
-                    false => Vec::new(),
-                };
+                let known = EFFECTIVE
+                    .iter()
+                    .map(|(n, _)| *n)
+                    .chain(RECOGNISED.iter().copied());
+                let near = suggest(diagnostics.len(), &name, known);
                 let mut d =
                     Diagnostic::warning("O010", setting.span, format!("unknown option `{}`", setting.name));
-                d = match crate::mapping::nearest(&name, known.iter()) {
+                d = match near {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => d.help("see docs/options.md for all options"),
                 };

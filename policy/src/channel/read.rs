@@ -5,6 +5,7 @@ use grammar::imta::Word;
 
 use super::keyword::{Arguments, KEYWORDS, keyword};
 use super::settings::{Settings, apply, duration};
+use crate::spelling::suggest;
 
 /// The settings of a channel, or of `defaults`, and the keywords that made them.
 #[derive(Debug, Clone, Default)]
@@ -69,11 +70,7 @@ pub(super) fn read_keywords(
 }
 
 fn unknown(word: &Word, channel: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let names: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
-        true => KEYWORDS.iter().map(|k| k.name.to_string()).collect(),
-        false => Vec::new(),
-    };
-    let near = crate::mapping::nearest(&word.text, names.iter());
+    let near = suggest(diagnostics.len(), &word.text, KEYWORDS.iter().map(|k| k.name));
     let mut d = Diagnostic::error(
         "C002",
         word.span,

@@ -27,8 +27,7 @@ use grammar::mapping::{Case, Control, SequenceFormat};
 use crate::pattern_set::PatternSet;
 use crate::program::TableId;
 
-pub(crate) use compile::SUGGESTION_LIMIT;
-pub use compile::{compile, nearest};
+pub use compile::compile;
 pub(crate) use frame::Frame;
 
 /// A set of one-character flags, printable ASCII.
