@@ -270,7 +270,7 @@ impl Usage {
             [(_, qualifier, negated)] => Ok((qualifier, *negated)),
             [] => Err(UsageError::Unknown {
                 word: word.to_string(),
-                nearest: policy::mapping::nearest(&plain, all.iter().map(|(n, ..)| n))
+                nearest: policy::spelling::nearest(&plain, all.iter().map(|(n, ..)| n))
                     .map(|n| format!("-{n}")),
             }),
             _ => Err(UsageError::Ambiguous {

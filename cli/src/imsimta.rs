@@ -66,7 +66,7 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
             Err(UsageError::Command {
                 word: word.clone(),
                 program: "imsimta",
-                nearest: policy::mapping::nearest(word, names.iter()).map(String::from),
+                nearest: policy::spelling::nearest(word, names.iter()).map(String::from),
             }
             .into())
         }

@@ -88,6 +88,21 @@ pub fn parse(
             if !text.is_empty() {
                 let lead = raw.len() - raw.trim_ascii_start().len();
                 let span = line.span(start + lead..start + lead + text.len());
+                let list = match text.as_bytes().first() {
+                    Some(b'<') => Some("a mailing list in a file"),
+                    Some(b'[') => Some("a named parameter of a mailing list"),
+                    _ => None,
+                };
+                if let Some(list) = list {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            "A005",
+                            span,
+                            format!("this is {list}, which is not done in this version"),
+                        )
+                        .help("write the members as addresses, separated by commas"),
+                    );
+                }
                 alias.members.push(Member {
                     text: text.to_string(),
                     span,
@@ -135,6 +150,23 @@ fn find_outside_quotes(text: &str, wanted: char, from: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_no_addresses() {
+        for (text, expected) in [
+            ("a: </etc/list.txt, b@c.example\n", 1),
+            ("a: b@c.example,\n   [AUTH_LIST] /etc/list.txt,<x>\n", 2),
+            ("a: b@[192.0.2.1], \"<b\"@c.example\n", 0),
+        ] {
+            let mut sources = Sources::new();
+            let file = sources.add("aliases", text);
+            let mut diagnostics = Vec::new();
+            let reader = |_: &str| Err("none".to_string());
+            parse(&mut sources, file, &reader, &mut diagnostics);
+            let codes: Vec<_> = diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(codes, vec!["A005"; expected], "{text}");
+        }
+    }
 
     #[test]
     fn reads_aliases_and_names_errors() {

@@ -21,6 +21,7 @@ pub mod aliases;
 pub mod diagnostic;
 pub mod imta;
 pub mod lines;
+mod macros;
 pub mod mapping;
 pub mod options;
 pub mod sieve;

@@ -5,6 +5,7 @@
 //! [`LogicalLine::span`] points at what was typed even in the middle of a continued line.
 
 use crate::diagnostic::Diagnostic;
+use crate::macros;
 use crate::source::{FileId, Reader, Sources, Span};
 
 /// Deepest nesting of included files.
@@ -33,29 +34,58 @@ struct Piece {
     at: u32,
     file: FileId,
     start: u32,
+    /// The text was put in for so many bytes of the file; it has one place only.
+    replaces: Option<u32>,
 }
 
 impl LogicalLine {
-    /// The place of a byte range of [`LogicalLine::text`]. A range over several pieces gives the part in
-    /// the first of them.
+    /// The place of a byte range of [`LogicalLine::text`]. A range over several pieces goes as far as they
+    /// follow one another in the file: up to the end of the physical line that it begins on.
     pub fn span(&self, range: std::ops::Range<usize>) -> Span {
-        let n = self
+        let first = self
             .pieces
             .partition_point(|p| p.at as usize <= range.start)
             .saturating_sub(1);
-        let Some(piece) = self.pieces.get(n) else {
+        let Some(piece) = self.pieces.get(first) else {
             return Span::default();
         };
-        let piece_end = self.pieces.get(n + 1).map_or(self.text.len(), |p| p.at as usize);
-        let offset = range.start - piece.at as usize;
-        let len = range.end.min(piece_end).saturating_sub(range.start);
-        let start = piece.start as usize + offset;
-        Span::new(piece.file, start, start + len)
+        let start = match piece.replaces {
+            Some(_) => piece.start as usize,
+            None => piece.start as usize + (range.start - piece.at as usize),
+        };
+        let mut end = start;
+        for (n, piece) in self.pieces.iter().enumerate().skip(first) {
+            let at = piece.at as usize;
+            let follows = n == first || (piece.start as usize == end && range.end > at);
+            if piece.file != self.pieces[first].file || !follows {
+                break;
+            }
+            let next = self.pieces.get(n + 1).map_or(self.text.len(), |p| p.at as usize);
+            end = match piece.replaces {
+                Some(len) if range.end > at => (piece.start + len) as usize,
+                Some(_) => end,
+                None => (piece.start as usize + range.end.min(next).saturating_sub(at)).max(start),
+            };
+            if range.end <= next {
+                break;
+            }
+        }
+        Span::new(piece.file, start, end)
     }
 
     /// The place of the whole line.
     pub fn whole(&self) -> Span {
         self.span(0..self.text.len())
+    }
+
+    fn push(&mut self, file: FileId, start: usize, text: &str, replaces: Option<u32>) {
+        self.pieces.push(Piece {
+            at: self.text.len() as u32,
+            file,
+            start: start as u32,
+            replaces,
+        });
+        self.text.push_str(text);
     }
 
     /// Nothing but blanks.
@@ -141,31 +171,25 @@ impl State<'_> {
             Some(body) => (body, true),
             None => (line, false),
         };
-        let logical = match open {
-            Some(logical) => {
-                let skip = if self.rules.trim_continuation {
-                    body.len() - body.trim_ascii_start().len()
-                } else {
-                    0
-                };
-                let at = logical.text.len() as u32;
-                logical.pieces.push(Piece {
-                    at,
-                    file,
-                    start: (start + skip) as u32,
-                });
-                logical.text.push_str(&body[skip..]);
-                logical
-            }
-            None => open.insert(LogicalLine {
-                text: body.to_string(),
-                pieces: vec![Piece {
-                    at: 0,
-                    file,
-                    start: start as u32,
-                }],
-            }),
+        let skip = if open.is_some() && self.rules.trim_continuation {
+            body.len() - body.trim_ascii_start().len()
+        } else {
+            0
         };
+        let logical = open.get_or_insert_with(|| LogicalLine {
+            text: String::new(),
+            pieces: Vec::new(),
+        });
+        let mut from = skip;
+        for (range, name) in macros::find(body) {
+            let span = Span::new(file, start + range.start, start + range.end);
+            if let Some(value) = macros::value(name, self.reader, span, self.diagnostics) {
+                logical.push(file, start + from, &body[from..range.start], None);
+                logical.push(file, start + range.start, &value, Some(range.len() as u32));
+                from = range.end;
+            }
+        }
+        logical.push(file, start + from, &body[from..], None);
         if !continued {
             logical.text.shrink_to_fit();
             if let Some(line) = open.take() {
@@ -254,6 +278,53 @@ mod tests {
             },
         );
         assert_eq!(lines[0].text, "ab");
+    }
+
+    struct Values;
+
+    impl Reader for Values {
+        fn read(&self, _: &str) -> Result<String, String> {
+            Ok("x &/HOST/ y\n".to_string())
+        }
+
+        fn value(&self, name: &str) -> Option<String> {
+            (name == "HOST").then(|| "mail.example.com".to_string())
+        }
+    }
+
+    #[test]
+    fn macros_are_put_in_and_places_point_at_what_was_typed() {
+        let mut sources = Sources::new();
+        let file = sources.add("main", "a.&/HOST/.b  c\n</inc\n&/NONE/ &/HOST/\\\n&/HOST/\n");
+        let mut diagnostics = Vec::new();
+        let lines = logical_lines(&mut sources, file, Rules::default(), &Values, &mut diagnostics);
+        let texts: Vec<_> = lines.iter().map(|l| l.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "a.mail.example.com.b  c",
+                "x mail.example.com y",
+                "&/NONE/ mail.example.commail.example.com"
+            ]
+        );
+        let said: Vec<_> = diagnostics
+            .iter()
+            .map(|d| (d.code, sources.text(d.span())))
+            .collect();
+        assert_eq!(said, [("L006", "&/NONE/")]);
+        for (line, range, text) in [
+            (0, 0..20, "a.&/HOST/.b"),
+            (0, 3..5, "&/HOST/"),
+            (0, 2..18, "&/HOST/"),
+            (0, 1..2, "."),
+            (0, 18..20, ".b"),
+            (0, 22..23, "c"),
+            (1, 0..20, "x &/HOST/ y"),
+            (2, 0..40, "&/NONE/ &/HOST/"),
+        ] {
+            let line: &LogicalLine = &lines[line];
+            assert_eq!(sources.text(line.span(range.clone())), text, "{range:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::lines::{INCLUDE_DEPTH, TOTAL_LIMIT};
+use crate::macros;
 use crate::source::{FileId, Reader, Sources, Span};
 
 /// One setting.
@@ -53,8 +54,24 @@ pub fn parse(
     read(sources, file, reader, diagnostics, &mut settings, (0, &mut total));
     for setting in &mut settings {
         setting.value.truncate(setting.value.trim_ascii_end().len());
+        if setting.value.contains("&/") {
+            setting.value = expand(setting, reader, diagnostics);
+        }
     }
     settings
+}
+
+/// The value with the site's own names put in.
+fn expand(setting: &Setting, reader: &dyn Reader, diagnostics: &mut Vec<Diagnostic>) -> String {
+    let (mut out, mut from) = (String::new(), 0);
+    for (range, name) in macros::find(&setting.value) {
+        if let Some(value) = macros::value(name, reader, setting.value_span, diagnostics) {
+            out.push_str(&setting.value[from..range.start]);
+            out.push_str(&value);
+            from = range.end;
+        }
+    }
+    out + &setting.value[from..]
 }
 
 fn read(

@@ -45,10 +45,16 @@ impl Span {
     }
 }
 
-/// Reads an included file by the name written in the text; `None` where there is none.
+/// What a text refers to: included files, and the site's own names.
 pub trait Reader {
     /// The text of `name`, or a sentence that says why it cannot be read.
     fn read(&self, name: &str) -> Result<String, String>;
+
+    /// What the macro `&/NAME/` stands for; `None`: it is not known.
+    fn value(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
 }
 
 impl<F: Fn(&str) -> Result<String, String>> Reader for F {

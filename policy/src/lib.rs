@@ -23,6 +23,7 @@ pub mod address;
 pub mod alias;
 pub mod ask;
 pub mod channel;
+mod dispatcher;
 pub mod forward;
 pub mod machine;
 pub mod mapping;
@@ -35,6 +36,8 @@ pub mod reverse;
 pub mod rewrite;
 pub mod sieve;
 pub mod site;
+pub mod spelling;
+mod style;
 pub mod trace;
 
 pub use ask::{Answer, Ask, Effect, Read};

@@ -5,46 +5,64 @@ use std::collections::BTreeMap;
 use grammar::options::{Setting, number};
 use grammar::{Diagnostic, Span};
 
-/// Options that take effect in this version.
-pub const EFFECTIVE: &[&str] = &[
-    "ACCESS_COUNTS",
-    "ACCESS_ERRORS",
-    "ACCESS_ORCPT",
-    "ALIAS_DOMAINS",
-    "BLOCK_LIMIT",
-    "BLOCK_SIZE",
-    "CUSTOM_VERSION_STRING",
-    "DOMAIN_FAILURE",
-    "ID_DOMAIN",
-    "INCLUDE_CONVERSIONTAG",
-    "LOG_CONNECTION",
-    "LOG_DIAGNOSTICS",
-    "LOG_ENVELOPE_ID",
-    "LOG_FILENAME",
-    "LOG_FORMAT",
-    "LOG_INTERMEDIATE",
-    "LOG_MESSAGE_ID",
-    "LOG_NODE",
-    "LOG_NOTARY",
-    "LOG_PRIORITY",
-    "LOG_PROCESS",
-    "LOG_QUEUE_TIME",
-    "LOG_REASON",
-    "LOG_REMOTE_MTA",
-    "LOG_USERNAME",
-    "MAPPING_PARANOIA",
-    "MAX_ALIAS_LEVELS",
-    "MAX_LOCAL_RECEIVED_LINES",
-    "MAX_RECEIVED_LINES",
-    "MAX_TOTAL_RECEIVED_LINES",
-    "RETURN_ADDRESS",
-    "RETURN_PERSONAL",
-    "RETURN_UNITS",
-    "REVERSE_ENVELOPE",
-    "SEPARATE_CONNECTION_LOG",
-    "USE_FORWARD_DATABASE",
-    "USE_REVERSE_DATABASE",
-    "USE_TEXT_DATABASES",
+use crate::spelling::suggest;
+
+/// What the value of an option must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number of at least this: decimal, or `base%digits`.
+    Number(i64),
+    /// 0 or 1.
+    Switch,
+    /// A character, or the number of one; 0: none.
+    Character,
+    /// What reads the log's options checks them (O013).
+    Log,
+}
+
+/// Options that take effect in this version, and what their values are.
+pub const EFFECTIVE: &[(&str, Kind)] = &[
+    ("ACCESS_COUNTS", Kind::Number(0)),
+    ("ACCESS_ERRORS", Kind::Switch),
+    ("ACCESS_ORCPT", Kind::Number(0)),
+    ("ALIAS_DOMAINS", Kind::Number(0)),
+    ("BLOCK_LIMIT", Kind::Number(0)),
+    ("BLOCK_SIZE", Kind::Number(1)),
+    ("CUSTOM_VERSION_STRING", Kind::Text),
+    ("DOMAIN_FAILURE", Kind::Text),
+    ("ID_DOMAIN", Kind::Text),
+    ("INCLUDE_CONVERSIONTAG", Kind::Number(0)),
+    ("INCLUDE_RETRIES", Kind::Number(0)),
+    ("LOG_CONNECTION", Kind::Log),
+    ("LOG_DIAGNOSTICS", Kind::Log),
+    ("LOG_ENVELOPE_ID", Kind::Log),
+    ("LOG_FILENAME", Kind::Log),
+    ("LOG_FORMAT", Kind::Log),
+    ("LOG_INTERMEDIATE", Kind::Log),
+    ("LOG_MESSAGE_ID", Kind::Log),
+    ("LOG_NODE", Kind::Log),
+    ("LOG_NOTARY", Kind::Log),
+    ("LOG_PRIORITY", Kind::Log),
+    ("LOG_PROCESS", Kind::Log),
+    ("LOG_QUEUE_TIME", Kind::Log),
+    ("LOG_REASON", Kind::Log),
+    ("LOG_REMOTE_MTA", Kind::Log),
+    ("LOG_USERNAME", Kind::Log),
+    ("MAPPING_PARANOIA", Kind::Character),
+    ("MAX_ALIAS_LEVELS", Kind::Number(0)),
+    ("MAX_LOCAL_RECEIVED_LINES", Kind::Number(0)),
+    ("MAX_RECEIVED_LINES", Kind::Number(0)),
+    ("MAX_TOTAL_RECEIVED_LINES", Kind::Number(0)),
+    ("RETURN_ADDRESS", Kind::Text),
+    ("RETURN_PERSONAL", Kind::Text),
+    ("RETURN_UNITS", Kind::Switch),
+    ("REVERSE_ENVELOPE", Kind::Switch),
+    ("SEPARATE_CONNECTION_LOG", Kind::Log),
+    ("USE_FORWARD_DATABASE", Kind::Number(0)),
+    ("USE_REVERSE_DATABASE", Kind::Number(0)),
+    ("USE_TEXT_DATABASES", Kind::Number(0)),
 ];
 
 /// Options that are known and do nothing in this version, or nothing any more.
@@ -105,7 +123,6 @@ pub const RECOGNISED: &[&str] = &[
     "IMPROUTE_FORWARD",
     "INCLUDE_CONNECTIONINFO",
     "INCLUDE_MTPRIORITY",
-    "INCLUDE_RETRIES",
     "INCLUDE_SPARES1",
     "INCLUDE_SPARES2",
     "LDAP_ATTR_AUTH_MAIL_HOST",
@@ -241,7 +258,15 @@ impl Options {
             let name = setting.name.to_ascii_uppercase();
             let family = name.starts_with("ERROR_TEXT_") || name.starts_with("SPAMFILTER");
             let site = matches!(name.split_once('_'), Some(("SPF" | "LDAP" | "STRING", _)));
-            if EFFECTIVE.contains(&name.as_str()) || name.starts_with("ERROR_TEXT_") {
+            if let Some((_, kind)) = EFFECTIVE.iter().find(|(known, _)| *known == name) {
+                if let Some(wanted) = kind.refuses(&setting.value) {
+                    diagnostics.push(Diagnostic::error(
+                        "O014",
+                        setting.value_span,
+                        format!("option {name} needs {wanted}"),
+                    ));
+                }
+            } else if name.starts_with("ERROR_TEXT_") {
             } else if family || site || RECOGNISED.contains(&name.as_str()) {
                 diagnostics.push(Diagnostic::note(
                     "O011",
@@ -249,17 +274,14 @@ impl Options {
                     format!("option {name}: recognised, no effect in this version"),
                 ));
             } else {
-                let known: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
-                    true => EFFECTIVE
-                        .iter()
-                        .chain(RECOGNISED)
-                        .map(|n| n.to_string())
-                        .collect(),
-                    false => Vec::new(),
-                };
+                let known = EFFECTIVE
+                    .iter()
+                    .map(|(n, _)| *n)
+                    .chain(RECOGNISED.iter().copied());
+                let near = suggest(diagnostics.len(), &name, known);
                 let mut d =
                     Diagnostic::warning("O010", setting.span, format!("unknown option `{}`", setting.name));
-                d = match crate::mapping::nearest(&name, known.iter()) {
+                d = match near {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => d.help("see docs/options.md for all options"),
                 };
@@ -288,10 +310,13 @@ impl Options {
 
     /// The text of an option, in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self
-            .values
-            .get(name)
-            .or_else(|| self.values.get(&name.to_ascii_uppercase()));
+        let found = match self.values.get(name) {
+            // names are kept in upper case, as they are asked for nearly always
+            None if name.bytes().any(|b| b.is_ascii_lowercase()) => {
+                self.values.get(&name.to_ascii_uppercase())
+            }
+            found => found,
+        };
         found.map(|(value, _)| value.as_str())
     }
 
@@ -312,12 +337,105 @@ impl Options {
 
     /// MAPPING_PARANOIA: the character that stands for `|` in probe fields (mapping specification 7).
     pub fn paranoia(&self) -> Option<char> {
-        let value = self.get("MAPPING_PARANOIA")?;
-        let mut chars = value.chars();
-        match (chars.next(), chars.next()) {
-            (Some('0'), None) | (None, _) => None,
-            (Some(c), None) => Some(c),
-            _ => value.parse::<u8>().ok().filter(|n| *n > 0).map(char::from),
+        character(self.get("MAPPING_PARANOIA")?).flatten()
+    }
+}
+
+impl Kind {
+    /// What is asked for, where a value is not of this kind.
+    fn refuses(self, value: &str) -> Option<String> {
+        match self {
+            Kind::Text | Kind::Log => None,
+            Kind::Number(least) => number(value)
+                .is_none_or(|n| n < least)
+                .then(|| format!("a whole number of at least {least}")),
+            Kind::Switch => (!matches!(number(value), Some(0 | 1))).then(|| "0 or 1".to_string()),
+            Kind::Character => character(value)
+                .is_none()
+                .then(|| "one character, or the number of one from 1 to 255; 0 for none".to_string()),
+        }
+    }
+}
+
+/// A character, itself or by its number; `Some(None)`: none is wanted.
+fn character(value: &str) -> Option<Option<char>> {
+    let mut chars = value.chars();
+    match (chars.next(), chars.next()) {
+        (Some('0'), None) | (None, _) => Some(None),
+        (Some(c), None) => Some(Some(c)),
+        _ => Some(Some(value.parse::<u8>().ok()?).filter(|n| *n > 0).map(char::from)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Options, Vec<&'static str>) {
+        let mut sources = grammar::Sources::new();
+        let file = sources.add("option.dat", text);
+        let mut diagnostics = Vec::new();
+        let none = |_: &str| Err("none".to_string());
+        let settings = grammar::options::parse(&mut sources, file, &none, &mut diagnostics);
+        let options = Options::new(&settings, &mut diagnostics);
+        (options, diagnostics.iter().map(|d| d.code).collect())
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_an_error() {
+        let cases: &[(&str, &[&str])] = &[
+            ("BLOCK_LIMIT=20k", &["O014"]),
+            ("BLOCK_LIMIT=", &["O014"]),
+            ("BLOCK_LIMIT=-1", &["O014"]),
+            ("BLOCK_LIMIT=16%ff", &[]),
+            ("BLOCK_SIZE=0", &["O014"]),
+            ("use_reverse_database=on", &["O014"]),
+            ("RETURN_UNITS=2", &["O014"]),
+            ("RETURN_UNITS=1", &[]),
+            ("MAPPING_PARANOIA=ab", &["O014"]),
+            ("MAPPING_PARANOIA=256", &["O014"]),
+            ("RETURN_PERSONAL=any text", &[]),
+            // the log's own loader says more of it
+            ("LOG_FORMAT=x", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text).1, *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_the_character_of_mapping_paranoia() {
+        for (text, expected) in [
+            ("", None),
+            ("MAPPING_PARANOIA=0", None),
+            ("MAPPING_PARANOIA=", None),
+            ("MAPPING_PARANOIA=000", None),
+            ("MAPPING_PARANOIA=_", Some('_')),
+            ("MAPPING_PARANOIA=9", Some('9')),
+            ("MAPPING_PARANOIA=126", Some('~')),
+        ] {
+            assert_eq!(read(text).0.paranoia(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        let (options, _) = read("Block_Limit=7");
+        assert_eq!(options.number("BLOCK_LIMIT", 0), 7);
+        assert_eq!(options.number("block_limit", 0), 7);
+        assert_eq!(options.number("BLOCK_SIZE", 3), 3);
+    }
+
+    #[test]
+    fn no_option_is_listed_twice() {
+        let mut names: Vec<&str> = EFFECTIVE
+            .iter()
+            .map(|(n, _)| *n)
+            .chain(RECOGNISED.iter().copied())
+            .collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert_ne!(pair[0], pair[1]);
         }
     }
 }

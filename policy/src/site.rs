@@ -3,18 +3,20 @@
 //! Pure: the texts and a [`Reader`] for included files come from the caller, so the server, the tools,
 //! the linter and the tests load a configuration in one way. Loading is all or nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use grammar::options::Setting;
 use grammar::{Diagnostic, FileId, Reader, Sources, Span};
 
 use crate::alias::Aliases;
-use crate::channel::{self, Channel};
+use crate::channel::{self, Channel, Channels};
+use crate::dispatcher;
 use crate::mapping;
 use crate::options::Options;
 use crate::program::Program;
 use crate::rewrite::{self, ChannelFacts};
+
+pub use crate::dispatcher::Service;
 
 /// The texts of a configuration, each with the name to show for it.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
@@ -49,7 +51,7 @@ pub struct Site {
     /// MTA options.
     pub options: Options,
     /// Channels, in order; the first is `l`.
-    pub channels: Vec<Channel>,
+    pub channels: Channels,
     /// The compiled policy.
     pub program: Arc<Program>,
     /// The alias file.
@@ -77,40 +79,12 @@ pub struct LoadError {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A service that the dispatcher runs (queue specification 2).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Service {
-    /// Its name, `SMTP`.
-    pub name: String,
-    /// Addresses to listen on; empty: all.
-    pub interfaces: Vec<String>,
-    /// Ports without TLS from the first octet; 0: any free port.
-    pub ports: Vec<u16>,
-    /// Ports with TLS from the first octet.
-    pub tls_ports: Vec<u16>,
-    /// Source channel of its sessions; empty where it takes no mail.
-    pub channel: String,
-    /// Sessions at once: MAX_PROCS times MAX_CONNS.
-    pub max_sessions: usize,
-}
-
-impl Service {
-    /// Whether it serves ManageSieve (RFC 5804), which takes no mail and has no channel.
-    pub fn is_manage_sieve(&self) -> bool {
-        is_manage_sieve(&self.name)
-    }
-}
-
-fn is_manage_sieve(name: &str) -> bool {
-    name.eq_ignore_ascii_case("MANAGESIEVE")
-}
-
 impl Site {
     /// A site of mapping tables alone, for tools.
     pub fn of_program(program: Program, sources: Sources, diagnostics: Vec<Diagnostic>) -> Self {
         Site {
             options: Options::default(),
-            channels: Vec::new(),
+            channels: Channels::default(),
             program: Arc::new(program),
             aliases: Aliases::default(),
             general: HashMap::new(),
@@ -124,7 +98,7 @@ impl Site {
 
     /// A channel by name.
     pub fn channel(&self, name: &str) -> Option<&Channel> {
-        self.channels.iter().find(|c| c.name == name)
+        self.channels.named(name)
     }
 
     /// The official name of this host.
@@ -135,10 +109,11 @@ impl Site {
 
 /// Loads a configuration.
 pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Site, LoadError> {
+    let values = Values::new(texts, reader);
     let mut loader = Loader {
         sources: Sources::new(),
         diagnostics: Vec::new(),
-        reader,
+        reader: &values,
     };
     let site = loader.site(texts);
     if grammar::diagnostic::has_errors(&loader.diagnostics) {
@@ -191,27 +166,27 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn add(&mut self, text: &Option<(String, String)>, texts: &Texts) -> Option<FileId> {
+    fn add(&mut self, text: &Option<(String, String)>) -> Option<FileId> {
         let (name, text) = text.as_ref()?;
-        Some(self.sources.add(name.as_str(), expand_macros(text, texts)))
+        Some(self.sources.add(name.as_str(), text.as_str()))
     }
 
     fn site(&mut self, texts: &Texts) -> Site {
-        let settings = match self.add(&texts.options, texts) {
+        let settings = match self.add(&texts.options) {
             Some(file) => {
                 grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Vec::new(),
         };
         let options = Options::new(&settings, &mut self.diagnostics);
-        let mappings = match self.add(&texts.mappings, texts) {
+        let mappings = match self.add(&texts.mappings) {
             Some(file) => {
                 grammar::mapping::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Default::default(),
         };
         let (tables, names) = mapping::compile(&mappings, &mut self.diagnostics);
-        let Some(file) = self.add(&texts.imta, texts) else {
+        let Some(file) = self.add(&texts.imta) else {
             let file = self.sources.add("imta.cnf", "");
             self.diagnostics.push(
                 Diagnostic::error("C011", Span::new(file, 0, 0), "there is no imta.cnf")
@@ -240,26 +215,29 @@ impl Loader<'_> {
             })
             .collect();
         let exists = |name: &str| names.contains_key(&name.to_ascii_uppercase());
-        let failure = options.get("DOMAIN_FAILURE");
+        let failure = options
+            .get("DOMAIN_FAILURE")
+            .map(|text| (text, options.span("DOMAIN_FAILURE").unwrap_or_default()));
         let mut rules = rewrite::compile(&imta, facts, hosts, failure, &exists, &mut self.diagnostics);
         rules.local_host = channels
             .first()
             .map(|c| c.official_host.clone())
             .unwrap_or_default();
         self.check_references(&channels);
-        let aliases = match self.add(&texts.aliases, texts) {
+        let aliases = match self.add(&texts.aliases) {
             Some(file) => {
                 grammar::aliases::parse(&mut self.sources, file, self.reader, &mut self.diagnostics)
             }
             None => Vec::new(),
         };
-        let general = self.text_database(&texts.general, texts);
+        let general = self.text_database(&texts.general);
         let text_databases = options.number("USE_TEXT_DATABASES", 0);
         let mut database = |bit, text| match text_databases & bit != 0 {
-            true => self.text_database(text, texts),
-            false => HashMap::new(),
+            true => self.text_database(text),
+            false => self.unused(text, bit),
         };
-        let (reverse, forward) = (database(2, &texts.reverse), database(4, &texts.forward));
+        let reverse = database(2, &texts.reverse);
+        let forward = database(4, &texts.forward);
         let services = self.services(texts, &channels);
         Site {
             options,
@@ -276,7 +254,7 @@ impl Loader<'_> {
     }
 
     /// All host names of the channel table; a name that stands twice is an error.
-    fn hosts(&mut self, channels: &[Channel]) -> Vec<(String, usize, Option<String>)> {
+    fn hosts(&mut self, channels: &Channels) -> Vec<(String, usize, Option<String>)> {
         let mut hosts: Vec<(String, usize, Option<String>)> = Vec::new();
         let mut seen: HashMap<String, Span> = HashMap::new();
         for (n, channel) in channels.iter().enumerate() {
@@ -306,7 +284,7 @@ impl Loader<'_> {
     }
 
     /// Channels that keywords name must exist.
-    fn check_references(&mut self, channels: &[Channel]) {
+    fn check_references(&mut self, channels: &Channels) {
         for channel in channels {
             let s = &channel.settings;
             for (keyword, target) in [
@@ -314,7 +292,7 @@ impl Loader<'_> {
                 ("tlsswitchchannel", &s.tls_switch),
             ] {
                 if let Some(target) = target
-                    && !channels.iter().any(|c| &c.name == target)
+                    && channels.named(target).is_none()
                 {
                     let message = format!(
                         "keyword `{keyword}` of channel `{}` names channel `{target}`, which does not exist",
@@ -330,144 +308,81 @@ impl Loader<'_> {
     }
 
     /// A text database: `key value` a line. Keys are in lower case.
-    fn text_database(&mut self, text: &Option<(String, String)>, texts: &Texts) -> HashMap<String, String> {
-        match self.add(text, texts) {
+    fn text_database(&mut self, text: &Option<(String, String)>) -> HashMap<String, String> {
+        match self.add(text) {
             Some(file) => general(&mut self.sources, file, self.reader, &mut self.diagnostics),
             None => HashMap::new(),
         }
     }
 
-    fn services(&mut self, texts: &Texts, channels: &[Channel]) -> Vec<Service> {
-        let Some(file) = self.add(&texts.dispatcher, texts) else {
+    /// A text database that is there and switched off.
+    fn unused(&mut self, text: &Option<(String, String)>, bit: i64) -> HashMap<String, String> {
+        if let Some(file) = self.add(text) {
+            self.diagnostics.push(
+                Diagnostic::note("G002", Span::new(file, 0, 0), "this file is not used")
+                    .help(format!("set bit {bit} of USE_TEXT_DATABASES to use it")),
+            );
+        }
+        HashMap::new()
+    }
+
+    fn services(&mut self, texts: &Texts, channels: &Channels) -> Vec<Service> {
+        let Some(file) = self.add(&texts.dispatcher) else {
             return Vec::new();
         };
         let settings = grammar::options::parse(&mut self.sources, file, self.reader, &mut self.diagnostics);
-        let mut sections: Vec<&str> = Vec::new();
-        // the last setting of a name in a section counts
-        let mut by_name: HashMap<(&str, String), &Setting> = HashMap::new();
-        let mut seen: HashSet<&str> = HashSet::new();
-        for setting in &settings {
-            by_name.insert((&setting.section, setting.name.to_ascii_uppercase()), setting);
-            if seen.insert(&setting.section) && setting.section.to_ascii_uppercase().starts_with("SERVICE") {
-                sections.push(&setting.section);
-            }
-        }
-        let mut services = Vec::new();
-        for section in sections {
-            let name = section.split_once('=').map_or("", |(_, n)| n.trim()).to_string();
-            let find = |wanted: &str| {
-                let is = |section| by_name.get(&(section, wanted.to_string())).copied();
-                is(section).or_else(|| is(""))
-            };
-            let ports = self.ports(find("PORT"));
-            let tls_ports = self.ports(find("TLS_PORT"));
-            let parameter = find("PARAMETER");
-            let mail = !is_manage_sieve(&name);
-            let channel = parameter
-                .filter(|_| mail)
-                .and_then(|p| p.value.split_once('='))
-                .filter(|(key, _)| key.trim().eq_ignore_ascii_case("CHANNEL"))
-                .map_or(if mail { "tcp_local" } else { "" }, |(_, channel)| channel.trim())
-                .to_ascii_lowercase();
-            if mail && !channels.iter().any(|c| c.name == channel) {
-                let span = parameter.map_or(Span::new(file, 0, 0), |p| p.value_span);
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        "D001",
-                        span,
-                        format!("service {name} uses channel `{channel}`, which does not exist"),
-                    )
-                    .help("define the channel in imta.cnf, or name another in `PARAMETER=CHANNEL=...`"),
-                );
-            }
-            let interfaces = find("INTERFACE_ADDRESS")
-                .map(|s| {
-                    s.value
-                        .split(',')
-                        .map(|a| a.trim().to_string())
-                        .filter(|a| !a.is_empty())
-                        .collect()
-                })
-                .unwrap_or_default();
-            let number =
-                |wanted, default| find(wanted).and_then(Setting::number).unwrap_or(default).max(1) as usize;
-            let max_sessions = number("MAX_PROCS", 20).saturating_mul(number("MAX_CONNS", 1000));
-            services.push(Service {
-                name,
-                interfaces,
-                ports,
-                tls_ports,
-                channel,
-                max_sessions,
-            });
-        }
-        for setting in &settings {
-            if !DISPATCHER.contains(&setting.name.to_ascii_uppercase().as_str()) {
-                self.diagnostics.push(Diagnostic::warning(
-                    "D003",
-                    setting.span,
-                    format!("unknown dispatcher option `{}`", setting.name),
-                ));
-            }
-        }
-        services
-    }
-
-    fn ports(&mut self, setting: Option<&Setting>) -> Vec<u16> {
-        let Some(setting) = setting else { return Vec::new() };
-        let mut ports = Vec::new();
-        for port in setting.value.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            match port.parse() {
-                Ok(port) => ports.push(port),
-                Err(_) => self.diagnostics.push(
-                    Diagnostic::error("D002", setting.value_span, format!("`{port}` is not a port"))
-                        .help("ports are numbers from 1 to 65535, separated by commas"),
-                ),
-            }
-        }
-        ports
+        let exists = |name: &str| channels.named(name).is_some();
+        dispatcher::services(file, &settings, &exists, &mut self.diagnostics)
     }
 }
 
-/// Known options of `dispatcher.cnf`.
-const DISPATCHER: &[&str] = &[
-    "PORT",
-    "TLS_PORT",
-    "IMAGE",
-    "PARAMETER",
-    "LOGFILE",
-    "INTERFACE_ADDRESS",
-    "MIN_PROCS",
-    "MAX_PROCS",
-    "MIN_CONNS",
-    "MAX_CONNS",
-    "MAX_LIFE_TIME",
-    "MAX_LIFE_CONNS",
-    "MAX_IDLE_TIME",
-    "MAX_SHUTDOWN",
-    "MAX_HANDOFFS",
-    "HISTORICAL_TIME",
-    "BACKLOG",
-    "DNS_VERIFY_DOMAIN",
-    "ENABLE_RBL",
-    "IDENT",
-    "STACKSIZE",
-    "USER",
-    "DEBUG",
-    "USE_NSLOG",
-];
+/// A reader that knows what the site calls itself.
+struct Values<'a> {
+    files: &'a dyn Reader,
+    host: Option<String>,
+    default_domain: Option<String>,
+}
 
-fn expand_macros(text: &str, texts: &Texts) -> String {
-    let mut out = text.to_string();
-    for (name, value) in [
-        ("&/IMTA_HOST/", &texts.host),
-        ("&/IMTA_DEFAULTDOMAIN/", &texts.default_domain),
-    ] {
-        if let Some(value) = value
-            && out.contains(name)
-        {
-            out = out.replace(name, value);
+impl<'a> Values<'a> {
+    fn new(texts: &Texts, files: &'a dyn Reader) -> Self {
+        let imta = texts.imta.as_ref().map_or("", |(_, text)| text);
+        Values {
+            files,
+            host: texts.host.clone().or_else(|| host_of_local_channel(imta)),
+            default_domain: texts.default_domain.clone(),
         }
     }
-    out
+}
+
+impl Reader for Values<'_> {
+    fn read(&self, name: &str) -> Result<String, String> {
+        self.files.read(name)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "IMTA_HOST" => self.host.clone(),
+            "IMTA_DEFAULTDOMAIN" => self.default_domain.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// The official host name of channel `l`, where it is written out in the text itself.
+fn host_of_local_channel(imta: &str) -> Option<String> {
+    let mut lines = imta.lines().filter(|l| !l.starts_with('!'));
+    let mut blank = false;
+    loop {
+        let line = lines.next()?;
+        let first = line.split_ascii_whitespace().next();
+        if blank && first.is_some_and(|word| word.eq_ignore_ascii_case("l")) {
+            let mut last = line;
+            while last.ends_with('\\') {
+                last = lines.next()?;
+            }
+            let host = lines.next()?.split_ascii_whitespace().next()?;
+            return (!host.contains("&/")).then(|| host.to_string());
+        }
+        blank = first.is_none();
+    }
 }

@@ -3,7 +3,7 @@
 mod sieve_common;
 
 use policy::sieve::{ActionLimits, Mode, Options};
-use sieve_common::errors;
+use sieve_common::{errors, warnings};
 
 #[test]
 fn mistakes() {
@@ -355,4 +355,61 @@ fn patterns_are_counted() {
 fn no_more_errors_than_help() {
     let many = "frob;\n".repeat(5000);
     assert_eq!(errors(&many, &Options::default()).len(), 100);
+}
+
+#[test]
+fn what_does_nothing_is_a_warning() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "deleteheader :matches \"Subject\";",
+            &["S132 1:14 add the patterns"],
+        ),
+        (
+            "deleteheader :index 1 :comparator \"i;octet\" \"Subject\";",
+            &["S132 1:23 add the"],
+        ),
+        ("deleteheader :matches \"Subject\" \"*x*\";", &[]),
+        ("deleteheader :index 1 :last \"Subject\";", &[]),
+        (
+            "replaceheader :newvalue \"x\" :contains \"Subject\";",
+            &["S132 1:29 add the"],
+        ),
+        ("setflag \"\\\\Seeen\";", &["S133 1:9 did you mean \"\\\\Seen\"?"]),
+        (
+            "addflag [\"\\\\Seen $label\", \"a(b\"];",
+            &["S133 1:27 a flag is"],
+        ),
+        ("removeflag \"\\\\deleted\";", &[]),
+        ("keep :flags \"\\\\Xyzzy\";", &["S133 1:13 a flag is"]),
+        (
+            "fileinto :flags \"\\\\flaged\" \"a\";",
+            &["S133 1:17 did you mean \"\\\\Flagged\"?"],
+        ),
+        ("if hasflag \"\\\\Seeen\" { stop; }", &["S133 1:12 did you"]),
+        ("if hasflag :contains \"\\\\S\" { stop; }", &[]),
+        (
+            "if environment \"remote_ip\" \"1\" { stop; }",
+            &["S134 1:16 did you mean \"remote-ip\"?"],
+        ),
+        ("if environment \"Remote-IP\" \"1\" { stop; }", &[]),
+        (
+            "if environment \"weather\" \"1\" { stop; }",
+            &["S134 1:16 known are domain"],
+        ),
+    ];
+    let required = "require [\"editheader\", \"imap4flags\", \"fileinto\", \"environment\"];";
+    for (script, expected) in cases {
+        let said = warnings(script, required);
+        assert_eq!(said.len(), expected.len(), "{script}: {said:?}");
+        for (said, expected) in said.iter().zip(*expected) {
+            assert!(said.starts_with(expected), "{script}: {said}");
+        }
+    }
+}
+
+#[test]
+fn warnings_do_not_crowd_errors_out() {
+    let many = "setflag \"\\\\Seeen\";\n".repeat(200);
+    let script = format!("require \"imap4flags\";{many}frob;");
+    assert_eq!(errors(&script, &Options::default()).last().unwrap(), "S101 201:1");
 }

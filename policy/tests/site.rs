@@ -153,3 +153,44 @@ fn all_errors_of_a_configuration_come_at_once() {
     let text = error.diagnostics[4].render(&error.sources, false);
     assert!(text.contains("did you mean `smtp`?"), "{text}");
 }
+
+#[test]
+fn macros_have_their_values_in_included_files_and_places_are_those_of_the_file() {
+    let imta =
+        "</rules\n&/IMTA_HOST/  $U%$D@&/IMTA_HOST/$(x\n&/OTHER/  $U@here\n\n! local\nl \\\n  logging\nhere\n";
+    let load_it = |host: Option<&str>| {
+        let texts = Texts {
+            imta: Some(("imta.cnf".into(), imta.into())),
+            host: host.map(str::to_string),
+            ..Texts::default()
+        };
+        load(&texts, &|_: &str| Ok("a  $U@&/IMTA_HOST/\n".to_string()))
+    };
+    for (host, codes) in [
+        (None, vec!["L006", "R008"]),
+        (Some("there"), vec!["L006", "R008", "R012"]),
+    ] {
+        let error = load_it(host).unwrap_err();
+        let said: Vec<_> = error.diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(said, codes, "{host:?}");
+        assert_eq!(error.sources.text(error.diagnostics[0].span()), "&/OTHER/");
+        assert_eq!(error.sources.text(error.diagnostics[1].span()), "$(x");
+    }
+}
+
+#[test]
+fn a_text_database_that_is_switched_off_is_said() {
+    let text = |text: &str| Some(("file".to_string(), text.to_string()));
+    for (bits, expected) in [(0, 2), (2, 1), (4, 1), (6, 0)] {
+        let texts = Texts {
+            imta: text(".  $U%$H@here\n\nl\nhere\n"),
+            options: text(&format!("USE_TEXT_DATABASES={bits}\n")),
+            reverse: text("a b\n"),
+            forward: text("a b\n"),
+            ..Texts::default()
+        };
+        let site = load(&texts, &|_: &str| Err(String::new())).unwrap();
+        let said = site.diagnostics.iter().filter(|d| d.code == "G002").count();
+        assert_eq!(said, expected, "{bits}");
+    }
+}

@@ -118,14 +118,12 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
         Err(StartError::Configuration(error)) => return Err(report(&error, console)?),
         Err(error) => return Err(Failure::Failed(error.to_string())),
     };
-    introduce(&running, console)?;
-    console.out.flush()?;
+    // where nobody reads what the server says, or a disk is full, it serves all the same
+    let _ = introduce(&running, console);
+    let _ = console.out.flush();
     wait().await;
-    writeln!(
-        console.out,
-        "\nStopping: sessions and deliveries in hand end first."
-    )?;
-    console.out.flush()?;
+    let stopping = "\nStopping: sessions and deliveries in hand end first.";
+    let _ = writeln!(console.out, "{stopping}").and_then(|()| console.out.flush());
     running.stop().await;
     Ok(Exit::Ok)
 }
@@ -189,7 +187,7 @@ fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure
     let configuration = running.server.configuration.load_full();
     let site = &configuration.site;
     for d in &site.diagnostics {
-        writeln!(console.err, "{}\n", d.render(&site.sources, console.colour))?;
+        let _ = writeln!(console.err, "{}\n", d.render(&site.sources, console.colour));
     }
     for warning in &configuration.metermaid.warnings {
         console.note(warning);

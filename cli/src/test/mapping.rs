@@ -300,7 +300,7 @@ impl Session {
         let Some(table) = mappings.program.table(name) else {
             let tables = mappings.program.tables();
             let mut names: Vec<String> = tables.iter().map(|t| t.name.clone()).collect();
-            let help = match policy::mapping::nearest(name, names.iter()) {
+            let help = match policy::spelling::nearest(name, names.iter()) {
                 Some(near) => format!(", did you mean `{near}`?"),
                 None if names.is_empty() => ": the mapping file has no table".to_string(),
                 None => {

@@ -77,7 +77,7 @@ fn shortened(word: &str) -> Result<&'static Command, UsageError> {
         [tool] => Ok(tool),
         [] => {
             let names: Vec<String> = TOOLS.iter().map(|t| t.name.to_string()).collect();
-            let near = policy::mapping::nearest(&name, names.iter());
+            let near = policy::spelling::nearest(&name, names.iter());
             Err(UsageError::Other(match near {
                 Some(near) => format!("there is no test `{word}`, did you mean `-{near}`?"),
                 None => format!("there is no test `{word}`; `imsimta test -help` lists them"),

@@ -81,7 +81,7 @@ pub struct Word {
     pub span: Span,
 }
 
-/// Parses an `imta.cnf` that is `file` of `sources`; macros are to be replaced beforehand.
+/// Parses an `imta.cnf` that is `file` of `sources`.
 pub fn parse(
     sources: &mut Sources,
     file: FileId,

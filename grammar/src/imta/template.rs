@@ -9,8 +9,16 @@ use crate::diagnostic::Diagnostic;
 use crate::mapping::Case;
 use crate::source::Span;
 
-/// Deepest nesting of look-ups within arguments.
-const NESTING_LIMIT: usize = 8;
+/// Where the text that is scanned stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In the template itself.
+    Template,
+    /// In the argument of a look-up, or what follows `$V` and `$Z`: substitutions only.
+    Argument,
+    /// In a URL, which has substitutions of its own (rewrite specification 5.6).
+    Url,
+}
 
 /// One part of a rewrite template.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +77,10 @@ pub enum PartKind {
     DomainFromRight(u8),
     /// `$nA`: a character of the address.
     AddressCharacter(u8),
+    /// `$A` in a URL: the whole address.
+    Address,
+    /// `$S` in a URL: the subaddress.
+    Subaddress,
     /// `$nX`: a component of the mail host.
     MailHost(u8),
     /// `$\`, `$^`, `$_`.
@@ -178,7 +190,7 @@ pub fn parse_template(
         base: 0,
         at,
         diagnostics,
-        depth: 0,
+        within: Within::Template,
     }
     .parts()
 }
@@ -188,7 +200,7 @@ struct Scanner<'a, 'd> {
     base: usize,
     at: &'a dyn Fn(Range<usize>) -> Span,
     diagnostics: &'d mut Vec<Diagnostic>,
-    depth: usize,
+    within: Within,
 }
 
 impl Scanner<'_, '_> {
@@ -197,16 +209,17 @@ impl Scanner<'_, '_> {
     }
 
     fn parts(&mut self) -> Vec<Part> {
+        let structure = self.within == Within::Template;
         let mut parts = Vec::new();
         let mut pos = 0;
         while pos < self.text.len() {
             let rest = &self.text[pos..];
             let (kind, len) = match rest.as_bytes()[0] {
                 b'$' => self.special(&rest[1..], pos),
-                b'@' if self.depth == 0 => (Some(PartKind::At), 1),
-                b'%' if self.depth == 0 => (Some(PartKind::Percent), 1),
+                b'@' if structure => (Some(PartKind::At), 1),
+                b'%' if structure => (Some(PartKind::Percent), 1),
                 _ => {
-                    let stop = |c| c == '$' || (self.depth == 0 && (c == '@' || c == '%'));
+                    let stop = |c| c == '$' || (structure && (c == '@' || c == '%'));
                     let len = rest.find(stop).unwrap_or(rest.len()).max(1);
                     (Some(PartKind::Text(rest[..len].to_string())), len)
                 }
@@ -233,8 +246,27 @@ impl Scanner<'_, '_> {
         };
         let len = 1 + digits + c.len_utf8();
         let tail = &after[digits + c.len_utf8()..];
+        self.number_has_meaning(c, &after[..digits], number, pos..pos + len);
         let one = |kind| (Some(kind), len);
         let when = |m| (Some(PartKind::When(m)), len);
+        match (self.within, c.to_ascii_uppercase()) {
+            (Within::Url, 'A') if number.is_none() => return one(PartKind::Address),
+            (Within::Url, 'S') => return one(PartKind::Subaddress),
+            (Within::Url, ',') => return one(PartKind::Text("+".into())),
+            (Within::Template, _) => {}
+            (_, 'A' | 'X') if number.is_some() => {}
+            (_, 'A' | 'B' | 'C' | 'E' | 'F' | 'M' | 'N' | 'P' | 'Q' | 'R' | 'S' | 'T' | 'V' | 'X' | 'Z')
+            | (_, '~' | '?' | '.' | ',' | '(' | '[' | ']' | '{') => {
+                self.error(
+                    "R014",
+                    pos..pos + len,
+                    &format!("`${c}` cannot stand in an argument, where only substitutions work"),
+                    "put it before or behind, or let a mapping table make the look-up",
+                );
+                return (None, len);
+            }
+            _ => {}
+        }
         match c.to_ascii_uppercase() {
             '$' | '%' | '@' => one(PartKind::Text(c.to_string())),
             'U' => one(PartKind::Local(number.map(|_| n))),
@@ -283,30 +315,21 @@ impl Scanner<'_, '_> {
                 is: c.eq_ignore_ascii_case(&'M'),
             }),
             'M' | 'N' => {
-                let operand = operand_len(tail);
-                let channel = tail[..operand].to_ascii_lowercase();
-                (
-                    Some(PartKind::Source {
-                        is: c.eq_ignore_ascii_case(&'M'),
-                        channel,
-                    }),
-                    len + operand,
-                )
+                let (channel, len) = self.channel(tail, pos, len);
+                let is = c.eq_ignore_ascii_case(&'M');
+                (Some(PartKind::Source { is, channel }), len)
             }
             'Q' | 'C' => {
-                let operand = operand_len(tail);
-                let channel = tail[..operand].to_ascii_lowercase();
-                (
-                    Some(PartKind::Destination {
-                        is: c.eq_ignore_ascii_case(&'Q'),
-                        channel,
-                    }),
-                    len + operand,
-                )
+                let (channel, len) = self.channel(tail, pos, len);
+                let is = c.eq_ignore_ascii_case(&'Q');
+                (Some(PartKind::Destination { is, channel }), len)
             }
             'V' | 'Z' => {
                 let operand = operand_len(tail);
-                let domain = self.argument(&tail[..operand], pos + len);
+                let domain = self.argument(&tail[..operand], pos + len, Within::Argument);
+                if operand == 0 {
+                    self.names_nothing(pos..pos + len, "domain");
+                }
                 (
                     Some(PartKind::DomainCheck {
                         is: c.eq_ignore_ascii_case(&'V'),
@@ -317,12 +340,23 @@ impl Scanner<'_, '_> {
             }
             'T' => {
                 let operand = operand_len(tail);
+                self.literal(&tail[..operand], pos + len);
                 (Some(PartKind::Tag(tail[..operand].to_string())), len + operand)
             }
             '?' => {
                 let operand = operand_len(tail);
+                self.literal(&tail[..operand], pos + len);
+                let status = number.filter(|n| matches!(n / 1_000_000, 4 | 5));
+                if digits > 0 && status.is_none() {
+                    self.warning(
+                        "R020",
+                        pos..pos + len,
+                        "this status is ignored: it is neither temporary nor permanent",
+                        "write 4000000 plus 1000 times the subject plus the detail, or 5000000: `$5001002?` is 5.1.2",
+                    );
+                }
                 let kind = PartKind::ErrorText {
-                    status: number.unwrap_or(0),
+                    status: status.unwrap_or(0),
                     text: tail[..operand].to_string(),
                 };
                 (Some(kind), len + operand)
@@ -335,14 +369,14 @@ impl Scanner<'_, '_> {
                 )
             }
             '(' => self.delimited(tail, ')', pos, len, |s, body, start| {
-                Some(PartKind::General(s.argument(body, start)))
+                Some(PartKind::General(s.argument(body, start, Within::Argument)))
             }),
             ']' => self.delimited(tail, '[', pos, len, |s, body, start| {
-                Some(PartKind::Url(s.argument(body, start)))
+                Some(PartKind::Url(s.argument(body, start, Within::Url)))
             }),
             '{' => self.delimited(tail, '}', pos, len, |s, body, start| match body.split_once(',') {
                 Some((table, argument)) => {
-                    let argument = s.argument(argument, start + table.len() + 1);
+                    let argument = s.argument(argument, start + table.len() + 1, Within::Argument);
                     Some(PartKind::Mapping {
                         table: table.trim().to_string(),
                         argument,
@@ -371,7 +405,10 @@ impl Scanner<'_, '_> {
                     return None;
                 };
                 let at = start + image.len() + routine.len() + 2;
-                let argument = columns.next().map(|a| s.argument(a, at)).unwrap_or_default();
+                let argument = columns
+                    .next()
+                    .map(|a| s.argument(a, at, Within::Argument))
+                    .unwrap_or_default();
                 Some(PartKind::Routine {
                     image: image.to_string(),
                     routine: routine.to_string(),
@@ -422,24 +459,82 @@ impl Scanner<'_, '_> {
         (kind, len + end + close.len_utf8())
     }
 
-    fn argument(&mut self, body: &str, start: usize) -> Vec<Part> {
-        if self.depth >= NESTING_LIMIT {
-            self.error(
-                "R009",
-                start..start + body.len(),
-                "look-ups are nested too deeply",
-                "use a mapping table",
-            );
-            return Vec::new();
-        }
+    fn argument(&mut self, body: &str, start: usize, within: Within) -> Vec<Part> {
         let mut inner = Scanner {
             text: body,
             base: self.base + start,
             at: self.at,
             diagnostics: self.diagnostics,
-            depth: self.depth + 1,
+            within,
         };
         inner.parts()
+    }
+
+    /// Warns of a number before a sequence that takes none, or not this one.
+    fn number_has_meaning(&mut self, c: char, digits: &str, number: Option<u32>, range: Range<usize>) {
+        let takes = match c.to_ascii_uppercase() {
+            _ if digits.is_empty() => c != '~',
+            // a number of its own, see there
+            '?' => true,
+            'U' => matches!(number, Some(0 | 1)),
+            'M' | 'N' | '~' => number == Some(1),
+            'D' | 'H' | 'A' | 'X' => number.is_some(),
+            _ => false,
+        };
+        if takes {
+            return;
+        }
+        let (message, help) = match c.to_ascii_uppercase() {
+            '~' => ("only `$1~` is known; this means the same", "write `$1~`"),
+            'U' => ("only `$U`, `$0U` and `$1U` are known", "write one of them"),
+            'D' | 'H' | 'A' | 'X' => ("this number is too large, and ignored", "write one digit"),
+            _ => ("the number before this sequence is ignored", "remove the number"),
+        };
+        self.warning("R019", range, message, help);
+    }
+
+    /// The channel that follows a condition, and the length of the whole.
+    fn channel(&mut self, tail: &str, pos: usize, len: usize) -> (String, usize) {
+        let operand = &tail[..operand_len(tail)];
+        self.literal(operand, pos + len);
+        if operand.is_empty() {
+            self.names_nothing(pos..pos + len, "channel");
+        }
+        (operand.to_ascii_lowercase(), len + operand.len())
+    }
+
+    /// Warns of a sequence in an operand that is taken as it is written.
+    fn literal(&mut self, operand: &str, start: usize) {
+        let mut from = 0;
+        while let Some(at) = operand[from..].find('$').map(|i| from + i) {
+            let word = &operand[at..];
+            let sequence = word[1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            if sequence.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                let end = start + at + (word.len() - sequence.len()) + 1;
+                self.warning(
+                    "R021",
+                    start + at..end,
+                    "this belongs to the operand before it, and is taken as it is written",
+                    "an operand goes up to `@`, `%` or the next condition: put conditions last",
+                );
+                return;
+            }
+            from = at + 1;
+        }
+    }
+
+    fn names_nothing(&mut self, range: Range<usize>, what: &str) {
+        self.warning(
+            "R022",
+            range,
+            &format!("this condition names no {what}"),
+            &format!("write the {what} right after it"),
+        );
+    }
+
+    fn warning(&mut self, code: &'static str, range: Range<usize>, message: &str, help: &str) {
+        let d = Diagnostic::warning(code, self.span(range), message).help(help);
+        self.diagnostics.push(d);
     }
 
     fn error(&mut self, code: &'static str, range: Range<usize>, message: &str, help: &str) {
@@ -471,4 +566,44 @@ fn operand_len(tail: &str) -> usize {
         }
     }
     tail.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_said() {
+        // template, what is said, the words that it points at
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            ("$U$0U$1U%$H$2D$1M$1N$1~@x", &[]),
+            ("$2U@x", &[("R019", "$2U")]),
+            (
+                "$3L$1E$2(k)@x",
+                &[("R019", "$3L"), ("R019", "$1E"), ("R019", "$2(")],
+            ),
+            ("$2Mtcp_a@x", &[("R019", "$2M")]),
+            ("$U$~@x", &[("R019", "$~")]),
+            ("$99999999999D@x", &[("R019", "$99999999999D")]),
+            ("$4000000?later$5001001?never", &[]),
+            ("$2000000?ok", &[("R020", "$2000000?")]),
+            ("$99999999999?ok", &[("R020", "$99999999999?")]),
+            ("$Mtcp_a$U@x", &[("R021", "$U")]),
+            ("$U@x$Mtcp_a$E", &[("R021", "$E")]),
+            ("$U@x$Ttag$0H", &[("R021", "$0H")]),
+            ("$U@x$?no such host $H", &[("R021", "$H")]),
+            ("$U@x$Mtcp_a$Ntcp_b$Ttag|", &[]),
+            ("$U$M@x$V", &[("R022", "$M"), ("R022", "$V")]),
+        ];
+        for (text, expected) in cases {
+            let at = |r: Range<usize>| Span::new(crate::FileId(0), r.start, r.end);
+            let mut diagnostics = Vec::new();
+            parse_template(text, &at, &mut diagnostics);
+            let said: Vec<_> = diagnostics
+                .iter()
+                .map(|d| (d.code, &text[d.span().start as usize..d.span().end as usize]))
+                .collect();
+            assert_eq!(said, *expected, "{text}");
+        }
+    }
 }

@@ -61,7 +61,7 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
                 let mut d =
                     Diagnostic::warning("M022", table.span, format!("nothing looks into table {name}"));
                 let known: Vec<String> = Point::ALL.iter().map(|p| p.table().to_string()).collect();
-                d = match policy::mapping::nearest(&name, known.iter()) {
+                d = match policy::spelling::nearest(&name, known.iter()) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => {
                         d.help("call it from another table, as `$|TABLE;argument|`, or from a rewrite rule")

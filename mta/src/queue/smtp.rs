@@ -109,6 +109,7 @@ impl Sender {
         let mx = match settings.mx {
             _ if settings.daemon.is_some() => MxUse::None,
             Mx::Mx => MxUse::Received,
+            Mx::Random => MxUse::Random(entry.id.0),
             Mx::NoMx => MxUse::None,
             Mx::Default => MxUse::default_for(port, entry.id.0),
         };

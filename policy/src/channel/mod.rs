@@ -3,13 +3,19 @@
 //! Source: rewrite specification 1.3, 1.4; queue specification 14.
 
 mod keyword;
+mod read;
+mod settings;
+
+use std::collections::HashMap;
+use std::ops::Deref;
 
 use grammar::imta::{Block, ImtaFile, Word};
 use grammar::{Diagnostic, Span};
 
-use crate::address::Binding;
+use read::{Read, read_keywords};
 
 pub use keyword::{Arguments, KEYWORDS, Keyword, keyword};
+pub use settings::{Grouping, MxUse, Need, Settings, Subaddress, duration};
 
 /// One channel.
 #[derive(Debug, Clone)]
@@ -30,156 +36,69 @@ pub struct Channel {
     pub keywords: Vec<&'static str>,
 }
 
-/// Whether something is done never, where possible, or always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Need {
-    /// Never.
-    #[default]
-    No,
-    /// Where the other side can.
-    May,
-    /// Always; else it is an error.
-    Must,
-}
-
-/// Which hosts a channel looks up for delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MxUse {
-    /// MX on port 25, addresses only on others.
-    #[default]
-    Default,
-    /// MX always.
-    Mx,
-    /// Addresses only.
-    NoMx,
-}
-
-/// Which forms of an address with a subaddress are looked up among the aliases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Subaddress {
-    /// `name+sub`.
-    Exact,
-    /// `name+sub`, then `name+*`.
-    Wild,
-    /// `name+sub`, `name+*`, then `name`.
-    #[default]
-    Relaxed,
-}
-
-/// What the keywords of a channel say; the defaults are those of the product.
+/// The channels of a site: a list, in the order of the file, that is searched by name.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// `smtp`: speaks SMTP.
-    pub smtp: bool,
-    /// `submit`: message submission.
-    pub submit: bool,
-    /// `switchchannel`: the client's address may change the source channel.
-    pub switch_channel: bool,
-    /// `allowswitchchannel`: may be switched to.
-    pub allow_switch: bool,
-    /// `maysaslserver`, `mustsaslserver`.
-    pub sasl_server: Need,
-    /// `saslswitchchannel`.
-    pub sasl_switch: Option<String>,
-    /// `maytlsserver`, `musttlsserver`.
-    pub tls_server: Need,
-    /// `maytlsclient`, `musttlsclient`.
-    pub tls_client: Need,
-    /// `tlsswitchchannel`.
-    pub tls_switch: Option<String>,
-    /// `mx`, `nomx`.
-    pub mx: MxUse,
-    /// `daemon`.
-    pub daemon: Option<String>,
-    /// `port`.
-    pub port: Option<u16>,
-    /// `interfaceaddress`.
-    pub interface: Option<String>,
-    /// `nameservers`.
-    pub nameservers: Option<String>,
-    /// `noehlo`.
-    pub no_ehlo: bool,
-    /// `nochunkingserver`.
-    pub no_chunking: bool,
-    /// `logging`.
-    pub logging: bool,
-    /// `defaulthost`: the domain that completes addresses without one, and that for recipients.
-    pub default_host: Option<(String, Option<String>)>,
-    /// `remotehost`: the client's name completes them.
-    pub remote_host: bool,
-    /// `viaaliasrequired`.
-    pub via_alias_required: bool,
-    /// `aliaslocal`.
-    pub alias_local: bool,
-    /// `routelocal`.
-    pub route_local: bool,
-    /// `norules`.
-    pub no_rules: bool,
-    /// `noreverse`: addresses of messages queued to it are not reversed.
-    pub no_reverse: bool,
-    /// `description`.
-    pub description: Option<String>,
-    /// How a local part is looked up that has a subaddress.
-    pub subaddress: Subaddress,
-    /// `bangoverpercent`, `percentonly`.
-    pub binding: Binding,
-    /// `dequeue_removeroute`.
-    pub remove_route: bool,
-    /// `addreturnpath`.
-    pub return_path: bool,
-    /// `blocklimit`, in blocks, of messages queued to it.
-    pub block_limit: Option<u64>,
-    /// `sourceblocklimit`, in blocks, of messages that come by it.
-    pub source_block_limit: Option<u64>,
-    /// `recipientlimit`.
-    pub recipient_limit: Option<u32>,
-    /// `recipientcutoff`.
-    pub recipient_cutoff: Option<u32>,
-    /// `transactionlimit`.
-    pub transaction_limit: Option<u32>,
-    /// `disconnectbadcommandlimit`.
-    pub bad_command_limit: Option<u32>,
-    /// `holdlimit`.
-    pub hold_limit: Option<u32>,
-    /// `maxjobs`: deliveries at once.
-    pub max_jobs: Option<u32>,
-    /// `pool`.
-    pub pool: Option<String>,
-    /// `single`, `single_sys`.
-    pub grouping: Grouping,
-    /// `urgentnotices`, `normalnotices`, `nonurgentnotices`: ages at which is warned and, at the last,
-    /// returned.
-    pub notices: [Vec<u32>; 3],
-    /// `urgentbackoff`, `normalbackoff`, `nonurgentbackoff`: seconds before each retry.
-    pub backoff: [Vec<u64>; 3],
-    /// `sourcefilter`: URL of the Sieve script for messages that come by it.
-    pub source_filter: Option<String>,
-    /// `destinationfilter`: URL of the Sieve script for messages queued to it.
-    pub destination_filter: Option<String>,
+pub struct Channels {
+    list: Vec<Channel>,
+    by_name: HashMap<String, usize>,
 }
 
-/// Which recipients share a queue entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Grouping {
-    /// All of a channel.
-    #[default]
-    Multiple,
-    /// Those of one destination host.
-    System,
-    /// None.
-    Single,
+impl Channels {
+    /// A channel by its name, which is in lower case.
+    pub fn named(&self, name: &str) -> Option<&Channel> {
+        self.by_name.get(name).and_then(|n| self.list.get(*n))
+    }
+
+    fn push(&mut self, channel: Channel) {
+        self.by_name.insert(channel.name.clone(), self.list.len());
+        self.list.push(channel);
+    }
+}
+
+impl Deref for Channels {
+    type Target = [Channel];
+
+    fn deref(&self) -> &[Channel] {
+        &self.list
+    }
+}
+
+impl<'a> IntoIterator for &'a Channels {
+    type Item = &'a Channel;
+    type IntoIter = std::slice::Iter<'a, Channel>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
 }
 
 /// Builds the channels of a parsed file.
-pub fn build(file: &ImtaFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Channel> {
-    let mut defaults: Vec<Word> = Vec::new();
-    let mut channels: Vec<Channel> = Vec::new();
+pub fn build(file: &ImtaFile, diagnostics: &mut Vec<Diagnostic>) -> Channels {
+    let mut defaults = Read::default();
+    let mut channels = Channels::default();
     let mut said: Vec<&'static str> = Vec::new();
     for block in &file.blocks {
         match block.name.as_str() {
-            "defaults" => defaults.extend_from_slice(&block.words),
-            "nodefaults" => defaults.clear(),
-            _ => channels.extend(channel(block, &defaults, &channels, file, &mut said, diagnostics)),
+            "defaults" => {
+                read_keywords(&block.words, "defaults", &mut defaults, &mut said, diagnostics);
+                no_hosts(block, diagnostics);
+            }
+            "nodefaults" => {
+                defaults = Read::default();
+                for word in &block.words {
+                    diagnostics.push(
+                        Diagnostic::warning("C016", word.span, "this word is ignored: `nodefaults` stands alone")
+                            .help("it ends all defaults; name those that are to stay in a `defaults` block after it"),
+                    );
+                }
+                no_hosts(block, diagnostics);
+            }
+            _ => {
+                let read = defaults.clone();
+                if let Some(channel) = channel(block, read, &channels, file, &mut said, diagnostics) {
+                    channels.push(channel);
+                }
+            }
         }
     }
     if let Some(first) = channels.first().filter(|c| c.name != "l") {
@@ -195,10 +114,24 @@ pub fn build(file: &ImtaFile, diagnostics: &mut Vec<Diagnostic>) -> Vec<Channel>
     channels
 }
 
+/// Lines below `defaults` and `nodefaults` have no meaning.
+fn no_hosts(block: &Block, diagnostics: &mut Vec<Diagnostic>) {
+    for word in block.hosts.iter().filter_map(|line| line.first()) {
+        diagnostics.push(
+            Diagnostic::warning(
+                "C015",
+                word.span,
+                format!("this line is ignored: a `{}` block has no hosts", block.name),
+            )
+            .help("a blank line ends the block; keywords stand on its first line, which `\\` continues"),
+        );
+    }
+}
+
 fn channel(
     block: &Block,
-    defaults: &[Word],
-    others: &[Channel],
+    mut read: Read,
+    others: &Channels,
     file: &ImtaFile,
     said: &mut Vec<&'static str>,
     diagnostics: &mut Vec<Diagnostic>,
@@ -223,16 +156,14 @@ fn channel(
         diagnostics.push(d);
         return None;
     }
-    if let Some(other) = others.iter().find(|c| c.name == name) {
+    if let Some(other) = others.named(&name) {
         diagnostics.push(
             Diagnostic::error("C006", block.span, format!("channel `{name}` is defined twice"))
                 .also(other.span, "first defined here"),
         );
         return None;
     }
-    let mut settings = Settings::default();
-    read_keywords(defaults, &name, &mut settings, said, diagnostics);
-    read_keywords(&block.words, &name, &mut settings, said, diagnostics);
+    read_keywords(&block.words, &name, &mut read, said, diagnostics);
     let Some(official) = block.hosts.first().and_then(|h| h.first()) else {
         diagnostics.push(
             Diagnostic::error(
@@ -273,279 +204,111 @@ fn channel(
         official_host: official.text.clone(),
         local_alias: block.hosts.first().and_then(|h| second(h)),
         extra_hosts,
-        settings,
-        keywords: defaults
-            .iter()
-            .chain(&block.words)
-            .filter(|w| !w.quoted)
-            .filter_map(|w| keyword(&w.text).map(|k| k.name))
-            .collect(),
+        settings: read.settings,
+        keywords: read.keywords,
     })
-}
-
-fn read_keywords(
-    words: &[Word],
-    channel: &str,
-    settings: &mut Settings,
-    said: &mut Vec<&'static str>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let mut rest = words;
-    while let Some((word, tail)) = rest.split_first() {
-        let Some(known) = keyword(&word.text) else {
-            unknown(word, channel, diagnostics);
-            rest = tail;
-            continue;
-        };
-        let count = arguments(known.arguments, tail);
-        let args = &tail[..count];
-        rest = &tail[count..];
-        let missing = matches!(
-            known.arguments,
-            Word | Arguments::Number | Arguments::Ages | Arguments::Durations
-        ) && count == 0;
-        let numeric = matches!(known.arguments, Arguments::Number | Arguments::Ages);
-        let bad = args.iter().find(|a| numeric && a.text.parse::<u64>().is_err());
-        use Arguments::Word;
-        if missing || bad.is_some() {
-            let what = match known.arguments {
-                Arguments::Number => "a number",
-                Arguments::Ages => "one to five numbers",
-                Arguments::Durations => "one to eight quoted durations",
-                _ => "an argument",
-            };
-            let span = bad.map_or(word.span, |b| b.span);
-            diagnostics.push(Diagnostic::error(
-                "C003",
-                span,
-                format!("keyword `{}` of channel `{channel}` needs {what}", known.name),
-            ));
-            continue;
-        }
-        if !known.effect && !said.contains(&known.name) {
-            said.push(known.name);
-            diagnostics.push(Diagnostic::note(
-                "C010",
-                word.span,
-                format!("keyword `{}`: recognised, no effect in this version", known.name),
-            ));
-        }
-        if let Err(problem) = apply(settings, known.name, args) {
-            diagnostics.push(Diagnostic::error(
-                "C009",
-                args.first().map_or(word.span, |a| a.span),
-                problem,
-            ));
-        }
-    }
-}
-
-fn unknown(word: &Word, channel: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let names: Vec<String> = match diagnostics.len() < crate::mapping::SUGGESTION_LIMIT {
-        true => KEYWORDS.iter().map(|k| k.name.to_string()).collect(),
-        false => Vec::new(),
-    };
-    let near = crate::mapping::nearest(&word.text, names.iter());
-    let mut d = Diagnostic::error(
-        "C002",
-        word.span,
-        format!("unknown keyword `{}` on channel `{channel}`", word.text),
-    );
-    d = match near {
-        Some(near) => d.help(format!("did you mean `{}`?", near.to_ascii_lowercase())),
-        None => d.help("see docs/channels.md for all keywords"),
-    };
-    diagnostics.push(d);
-}
-
-/// How many of the following words are arguments.
-fn arguments(kind: Arguments, tail: &[Word]) -> usize {
-    let number = |w: &Word| w.text.trim_end_matches(',').parse::<u64>().is_ok();
-    let run =
-        |limit: usize, is: &dyn Fn(&Word) -> bool| tail.iter().take(limit).take_while(|w| is(w)).count();
-    match kind {
-        Arguments::None => 0,
-        Arguments::Word | Arguments::Number => tail.len().min(1),
-        Arguments::WordOptional => match tail {
-            [_, second, ..] if keyword(&second.text).is_none() => 2,
-            _ => tail.len().min(1),
-        },
-        Arguments::NumberOptional => run(1, &number),
-        Arguments::Ages => run(5, &number),
-        Arguments::Durations => run(8, &|w| w.quoted || duration(&w.text).is_some()),
-    }
-}
-
-fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), String> {
-    let word = || args.first().map(|a| a.text.clone());
-    let number = || args.first().and_then(|a| a.text.parse::<u64>().ok());
-    let small = || number().map(|n| n.min(u32::MAX.into()) as u32);
-    match name {
-        "smtp" | "smtp_cr" | "smtp_crlf" | "smtp_crorlf" | "smtp_lf" => s.smtp = true,
-        "submit" => s.submit = true,
-        "switchchannel" => s.switch_channel = true,
-        "noswitchchannel" => s.switch_channel = false,
-        "allowswitchchannel" => s.allow_switch = true,
-        "noallowswitchchannel" => s.allow_switch = false,
-        "maysaslserver" => s.sasl_server = Need::May,
-        "mustsaslserver" => s.sasl_server = Need::Must,
-        "nosaslserver" | "nosasl" => s.sasl_server = Need::No,
-        "saslswitchchannel" => s.sasl_switch = word().map(|w| w.to_ascii_lowercase()),
-        "nosaslswitchchannel" => s.sasl_switch = None,
-        "maytlsserver" => s.tls_server = Need::May,
-        "musttlsserver" => s.tls_server = Need::Must,
-        "notlsserver" => s.tls_server = Need::No,
-        "maytlsclient" => s.tls_client = Need::May,
-        "musttlsclient" => s.tls_client = Need::Must,
-        "notlsclient" => s.tls_client = Need::No,
-        "maytls" => (s.tls_server, s.tls_client) = (Need::May, Need::May),
-        "musttls" => (s.tls_server, s.tls_client) = (Need::Must, Need::Must),
-        "notls" => (s.tls_server, s.tls_client) = (Need::No, Need::No),
-        "tlsswitchchannel" => s.tls_switch = word().map(|w| w.to_ascii_lowercase()),
-        "mx" | "nonrandommx" | "randommx" => s.mx = MxUse::Mx,
-        "nomx" => s.mx = MxUse::NoMx,
-        "defaultmx" => s.mx = MxUse::Default,
-        "daemon" => s.daemon = word(),
-        "port" => {
-            let port = number().and_then(|n| u16::try_from(n).ok()).filter(|p| *p > 0);
-            s.port = Some(port.ok_or("a port is a number from 1 to 65535")?);
-        }
-        "interfaceaddress" => s.interface = word(),
-        "nameservers" => s.nameservers = word(),
-        "ehlo" => s.no_ehlo = false,
-        "noehlo" => s.no_ehlo = true,
-        "chunkingserver" => s.no_chunking = false,
-        "nochunkingserver" => s.no_chunking = true,
-        "logging" => s.logging = true,
-        "nologging" => s.logging = false,
-        "defaulthost" => s.default_host = word().map(|w| (w, args.get(1).map(|a| a.text.clone()))),
-        "nodefaulthost" => s.default_host = None,
-        "remotehost" => s.remote_host = true,
-        "noremotehost" => s.remote_host = false,
-        "viaaliasrequired" => s.via_alias_required = true,
-        "viaaliasoptional" => s.via_alias_required = false,
-        "aliaslocal" => s.alias_local = true,
-        "noaliaslocal" => s.alias_local = false,
-        "routelocal" => s.route_local = true,
-        "noroutelocal" => s.route_local = false,
-        "norules" => s.no_rules = true,
-        "rules" => s.no_rules = false,
-        "noreverse" => s.no_reverse = true,
-        "reverse" => s.no_reverse = false,
-        "description" => s.description = word(),
-        "subaddressexact" => s.subaddress = Subaddress::Exact,
-        "subaddresswild" => s.subaddress = Subaddress::Wild,
-        "subaddressrelaxed" => s.subaddress = Subaddress::Relaxed,
-        "bangoverpercent" => s.binding = Binding::BangOverPercent,
-        "nobangoverpercent" => s.binding = Binding::PercentOverBang,
-        "percentonly" => s.binding = Binding::PercentOnly,
-        "dequeue_removeroute" => s.remove_route = true,
-        "addreturnpath" => s.return_path = true,
-        "noaddreturnpath" => s.return_path = false,
-        "blocklimit" => s.block_limit = number(),
-        "noblocklimit" => s.block_limit = None,
-        "sourceblocklimit" => s.source_block_limit = number(),
-        "nosourceblocklimit" => s.source_block_limit = None,
-        "recipientlimit" => s.recipient_limit = small(),
-        "recipientcutoff" => s.recipient_cutoff = small(),
-        "transactionlimit" => s.transaction_limit = small(),
-        "disconnectbadcommandlimit" => s.bad_command_limit = small(),
-        "holdlimit" => s.hold_limit = small(),
-        "noholdlimit" => s.hold_limit = None,
-        "maxjobs" => s.max_jobs = small(),
-        "pool" => s.pool = word(),
-        "multiple" => s.grouping = Grouping::Multiple,
-        "single_sys" => s.grouping = Grouping::System,
-        "single" => s.grouping = Grouping::Single,
-        "sourcefilter" => s.source_filter = word(),
-        "nosourcefilter" => s.source_filter = None,
-        "destinationfilter" | "channelfilter" => s.destination_filter = word(),
-        "nodestinationfilter" => s.destination_filter = None,
-        "notices" | "urgentnotices" | "normalnotices" | "nonurgentnotices" => {
-            let ages: Vec<u32> = args
-                .iter()
-                .filter_map(|a| a.text.trim_end_matches(',').parse().ok())
-                .collect();
-            if ages.contains(&0) || ages.windows(2).any(|w| w[0] >= w[1]) {
-                return Err("the ages must be positive and increase from left to right".into());
-            }
-            classes(name, "notices", &mut s.notices, &ages);
-        }
-        "backoff" | "urgentbackoff" | "normalbackoff" | "nonurgentbackoff" => {
-            let mut waits = Vec::new();
-            for arg in args {
-                let wait = duration(&arg.text)
-                    .filter(|w| *w > 0)
-                    .ok_or_else(|| format!("`{}` is not an ISO 8601 duration such as `pt30m`", arg.text))?;
-                waits.push(wait);
-            }
-            classes(name, "backoff", &mut s.backoff, &waits);
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Sets one priority class, or all three.
-fn classes<T: Clone>(name: &str, family: &str, target: &mut [Vec<T>; 3], values: &[T]) {
-    match name.strip_suffix(family) {
-        Some("urgent") => target[0] = values.to_vec(),
-        Some("normal") => target[1] = values.to_vec(),
-        Some("nonurgent") => target[2] = values.to_vec(),
-        _ => target.fill(values.to_vec()),
-    }
-}
-
-/// Seconds of an ISO 8601 duration `P[nY][nM][nW][nD][T[nH][nM][nS]]`, letters in any case.
-pub fn duration(text: &str) -> Option<u64> {
-    let text = text.to_ascii_uppercase();
-    let (date, time) = match text.strip_prefix('P')?.split_once('T') {
-        Some((date, time)) => (date.to_string(), time.to_string()),
-        None => (text[1..].to_string(), String::new()),
-    };
-    let mut total = 0u64;
-    let mut found = false;
-    for (part, units) in [
-        (
-            &date,
-            &[('Y', 31_536_000), ('M', 2_592_000), ('W', 604_800), ('D', 86_400)][..],
-        ),
-        (&time, &[('H', 3600), ('M', 60), ('S', 1)][..]),
-    ] {
-        let mut digits = String::new();
-        for c in part.chars() {
-            if c.is_ascii_digit() {
-                digits.push(c);
-                continue;
-            }
-            let (_, seconds) = units.iter().find(|(letter, _)| *letter == c)?;
-            total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(*seconds)?)?;
-            digits.clear();
-            found = true;
-        }
-        if !digits.is_empty() {
-            return None;
-        }
-    }
-    found.then_some(total)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The settings of a channel line, and the codes of what is said of it, notes left out.
+    fn read(line: &str) -> (Option<Channel>, Vec<&'static str>) {
+        let mut sources = grammar::Sources::new();
+        let text = format!("\nl\nhere\n\ntcp_x {line}\nx-daemon\n");
+        let file = sources.add("imta.cnf", text);
+        let mut diagnostics = Vec::new();
+        let none = |_: &str| Err("none".to_string());
+        let parsed = grammar::imta::parse(&mut sources, file, &none, &mut diagnostics);
+        let channels = build(&parsed, &mut diagnostics);
+        let said = diagnostics
+            .iter()
+            .filter(|d| d.severity > grammar::Severity::Note);
+        (channels.named("tcp_x").cloned(), said.map(|d| d.code).collect())
+    }
+
     #[test]
-    fn reads_durations() {
-        let cases = [
-            ("pt5m", Some(300)),
-            ("P1DT2H", Some(93_600)),
-            ("PT", None),
-            ("5m", None),
-            ("p1w", Some(604_800)),
-            ("pt5", None),
+    fn values_that_cannot_be_used_do_not_load() {
+        let cases: &[(&str, &[&str])] = &[
+            ("interfaceaddress 192.0.2.1", &[]),
+            ("interfaceaddress 2001:db8::1", &[]),
+            ("interfaceaddress eth0", &["C009"]),
+            ("interfaceaddress 192.0.2", &["C009"]),
+            (r#"nameservers "192.0.2.1 192.0.2.2""#, &[]),
+            ("nameservers 192.0.2.1:5353,[::1]:53", &[]),
+            (r#"nameservers "192.0.2.1 ns.example""#, &["C009"]),
+            (r#"nameservers """#, &["C009"]),
+            ("port 70000", &["C009"]),
         ];
-        for (text, seconds) in cases {
-            assert_eq!(duration(text), seconds, "{text}");
+        for (line, expected) in cases {
+            assert_eq!(read(line).1, *expected, "{line}");
         }
+    }
+
+    #[test]
+    fn ages_are_read_in_one_way() {
+        for (line, ages, codes) in [
+            ("notices 1 3 6", &[1, 3, 6][..], &[][..]),
+            ("notices 1, 3, 6", &[1, 3, 6], &[]),
+            ("notices 1 4294967296", &[], &["C009"]),
+            ("notices 3 1", &[], &["C009"]),
+            ("notices 1,3", &[], &["C003", "C002"]),
+        ] {
+            let (channel, said) = read(line);
+            assert_eq!(said, codes, "{line}");
+            assert_eq!(channel.unwrap().settings.notices[1], ages, "{line}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_read_once_and_nothing_of_them_is_lost() {
+        let cases: &[(&str, &[&str])] = &[
+            (
+                "defaults logging maxjobs 3\n\nl\nhere\n\nnodefaults\n\nt\nthere\n",
+                &[],
+            ),
+            ("defaults smpt\n\nl\nhere\n\nt\nthere\n", &["C002"]),
+            ("l\nhere\n\ndefaults smpt\n", &["C002"]),
+            ("defaults logging\nmx\nmaxjobs 3\n\nl\nhere\n", &["C015", "C015"]),
+            ("l\nhere\n\nnodefaults logging mx\nx\n", &["C016", "C016", "C015"]),
+            ("l defaulthost\nhere\n", &["C003"]),
+        ];
+        for (text, expected) in cases {
+            let mut sources = grammar::Sources::new();
+            let file = sources.add("imta.cnf", format!("\n{text}"));
+            let mut diagnostics = Vec::new();
+            let none = |_: &str| Err("none".to_string());
+            let parsed = grammar::imta::parse(&mut sources, file, &none, &mut diagnostics);
+            let channels = build(&parsed, &mut diagnostics);
+            let said: Vec<_> = diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(said, *expected, "{text}");
+            if text.starts_with("defaults logging maxjobs") {
+                assert_eq!(channels[0].keywords, ["logging", "maxjobs"]);
+                assert_eq!(
+                    (channels[0].settings.logging, channels[1].settings.logging),
+                    (true, false)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_argument_is_no_keyword() {
+        let channel = read("daemon mx description \"smtp\" logging").0.unwrap();
+        assert_eq!(channel.keywords, ["daemon", "description", "logging"]);
+    }
+
+    #[test]
+    fn the_last_keyword_of_a_group_counts() {
+        let settings = |line| read(line).0.unwrap().settings;
+        assert_eq!(settings("mx randommx").mx, MxUse::Random);
+        assert_eq!(settings("randommx nonrandommx").mx, MxUse::Mx);
+        assert_eq!(
+            settings("nameservers 192.0.2.1 defaultnameservers").nameservers,
+            None
+        );
+        let filter = settings("channelfilter file:///x").destination_filter;
+        assert_eq!(filter.as_deref(), Some("file:///x"));
     }
 }

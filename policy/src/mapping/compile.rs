@@ -9,6 +9,7 @@ use super::{Call, Code, Entry, Op, Table};
 use crate::pattern::Pattern;
 use crate::pattern_set::PatternSet;
 use crate::program::TableId;
+use crate::spelling::suggest;
 
 /// Compiles the tables of a file. Calls of tables that do not exist are reported: the entry would fail
 /// each time it matches.
@@ -102,7 +103,7 @@ impl Compiler<'_> {
     }
 
     fn parts(&mut self, parts: &[Part]) {
-        for part in parts {
+        for (n, part) in parts.iter().enumerate() {
             let span = part.span;
             match &part.kind {
                 PartKind::Text(text) => self.push(Op::Text(text.as_str().into()), span),
@@ -136,15 +137,22 @@ impl Compiler<'_> {
                 }
                 PartKind::Control(c) => self.push(Op::Control(*c), span),
                 PartKind::Stop => {
-                    self.push(Op::Control(grammar::mapping::Control::End), span);
-                    self.push(Op::End, span);
+                    self.push(Op::Stop, span);
+                    if let Some(dead) = parts.get(n + 1)
+                        && self.fields.is_some()
+                    {
+                        self.diagnostics.push(
+                            Diagnostic::warning("M015", dead.span, "this is never reached")
+                                .also(span, "the template stops here")
+                                .help("put `$+1E` at the end, or leave it out"),
+                        );
+                    }
                 }
                 PartKind::Flag(c) => self.push(Op::Flag(*c), span),
                 PartKind::Table { name, argument } => {
                     let table = self.names.get(&name.to_ascii_uppercase()).copied();
                     if table.is_none() && self.fields.is_some() {
-                        let few = self.diagnostics.len() < SUGGESTION_LIMIT;
-                        let near = few.then(|| nearest(name, self.names.keys())).flatten();
+                        let near = suggest(self.diagnostics.len(), name, self.names.keys());
                         let mut d = Diagnostic::warning(
                             "M011",
                             span,
@@ -203,35 +211,4 @@ impl Compiler<'_> {
 /// The image of a routine without its directory or logical prefix.
 fn image_name(image: &str) -> &str {
     image.rsplit(['/', ':']).next().unwrap_or(image)
-}
-
-/// Messages after which no more names are suggested: a file with so many is not one with a slip of the pen.
-pub(crate) const SUGGESTION_LIMIT: usize = 500;
-
-/// The known name nearest to what was written, if one is near enough.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-    let word = word.to_ascii_uppercase();
-    let length = word.chars().take(64).count();
-    known
-        // names of another length are at least that far away
-        .filter(|k| k.chars().take(64).count().abs_diff(length) <= 1 + k.len() / 4)
-        .map(|k| (distance(&word, &k.to_ascii_uppercase()), k.as_str()))
-        .min()
-        .filter(|(d, k)| *d <= 1 + k.len() / 4)
-        .map(|(_, k)| k)
-}
-
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grammar::Span;
-use grammar::mapping::{Case, Control, SequenceFormat};
+use grammar::mapping::{Control, SequenceFormat};
 
 use super::compile::compile_text;
 use super::{Call, Code, FlagSet, MappingResult, Op, Table};
@@ -12,6 +12,7 @@ use crate::machine::{Context, Outcome, Resume, RunError, Transfer};
 use crate::pattern::Scratch;
 use crate::pattern_set::Cursor;
 use crate::program::TableId;
+use crate::style::{Argument, Style};
 use crate::trace::Kind;
 
 /// Texts scanned again within texts scanned again; more is a failure of the entry.
@@ -46,20 +47,6 @@ pub(crate) struct Frame {
     control: Option<Control>,
     segments: Vec<Segment>,
     pending: Option<Call>,
-}
-
-/// The argument of a callout while it is built.
-#[derive(Debug, Default)]
-struct Argument {
-    plain: String,
-    /// As `plain`, with each `$` of matched text doubled.
-    quoted: String,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Style {
-    case: Case,
-    ldap: bool,
 }
 
 /// Code being executed: the table's own, or a text that is scanned as a template.
@@ -282,13 +269,8 @@ impl Frame {
                     self.current = current;
                     done?;
                 }
-                Some(Op::Case(case)) => {
-                    self.style.case = *case;
-                    if *case == Case::Same {
-                        self.style.ldap = false;
-                    }
-                }
-                Some(Op::QuoteLdap) => self.style.ldap = true,
+                Some(Op::Case(case)) => self.style.set_case(*case),
+                Some(Op::QuoteLdap) => self.style.quote_ldap(),
                 Some(Op::Test { flag, set }) => {
                     let is = self.input_flags.contains(*flag);
                     cx.trace.add(Kind::Test, place, || {
@@ -316,6 +298,14 @@ impl Frame {
                     self.control = Some(*control);
                     cx.trace
                         .add(Kind::Control, place, || format!("    {}", control_text(*control)));
+                }
+                Some(Op::Stop) => {
+                    self.control = Some(Control::End);
+                    cx.trace
+                        .add(Kind::Control, place, || "    $+1E: stop here, at once".into());
+                    self.arguments.clear();
+                    self.segments.clear();
+                    return Ok(self.next_entry(cx, true));
                 }
                 Some(Op::Flag(flag)) => {
                     self.result.flags.insert(*flag);
@@ -345,34 +335,9 @@ impl Frame {
         place: Option<Span>,
     ) -> Result<(), RunError> {
         cx.build(text.len(), place)?;
-        let write = |out: &mut String, double: bool| {
-            if !substituted || !(self.style.ldap || double) {
-                return match self.style.case {
-                    Case::Same => out.push_str(text),
-                    Case::Lower => out.extend(text.chars().flat_map(char::to_lowercase)),
-                    Case::Upper => out.extend(text.chars().flat_map(char::to_uppercase)),
-                };
-            }
-            for c in text.chars() {
-                match c {
-                    '*' | '(' | ')' | '\\' | '\0' if self.style.ldap => {
-                        out.push_str(&format!("\\{:02x}", c as u32))
-                    }
-                    '$' if double => out.push_str("$$"),
-                    c => match self.style.case {
-                        Case::Same => out.push(c),
-                        Case::Lower => out.extend(c.to_lowercase()),
-                        Case::Upper => out.extend(c.to_uppercase()),
-                    },
-                }
-            }
-        };
         match self.arguments.last_mut() {
-            Some(argument) => {
-                write(&mut argument.plain, false);
-                write(&mut argument.quoted, true);
-            }
-            None => write(&mut self.output, false),
+            Some(argument) => self.style.write_argument(argument, text, substituted),
+            None => self.style.write(&mut self.output, text, substituted),
         }
         Ok(())
     }

@@ -101,6 +101,7 @@ impl Table {
                 let mut goes_on = false;
                 for (op, span) in template(self, n) {
                     match op {
+                        Op::Stop => return None,
                         Op::Control(Control::End) => goes_on = false,
                         Op::Control(_) => goes_on = true,
                         op if can_fail(op) => return (!goes_on).then_some(span),

@@ -27,8 +27,7 @@ use grammar::mapping::{Case, Control, SequenceFormat};
 use crate::pattern_set::PatternSet;
 use crate::program::TableId;
 
-pub(crate) use compile::SUGGESTION_LIMIT;
-pub use compile::{compile, nearest};
+pub use compile::compile;
 pub(crate) use frame::Frame;
 
 /// A set of one-character flags, printable ASCII.
@@ -175,6 +174,8 @@ pub(crate) enum Op {
     Random(f64),
     Temporary(Option<Box<str>>),
     Control(Control),
+    /// `$+1E`: as `$E`, and nothing more of the template, of results put into it or of an argument.
+    Stop,
     Flag(char),
     /// What follows, up to the call, is the argument of a callout.
     Argument,

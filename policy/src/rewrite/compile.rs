@@ -1,8 +1,6 @@
 //! Parsed rewrite rules to a table that is looked up by pattern.
 
-use std::collections::HashMap;
-
-use grammar::imta::{ImtaFile, Match, Part, PartKind};
+use grammar::imta::{ImtaFile, Match, PartKind};
 use grammar::{Diagnostic, Span};
 
 use super::{ChannelFacts, HostEntry, Rule, Rules};
@@ -10,12 +8,13 @@ use super::{ChannelFacts, HostEntry, Rule, Rules};
 /// DOMAIN_FAILURE where the site sets none (rewrite specification 5.10).
 const DOMAIN_FAILURE: &str = "reprocess-daemon$Mtcp_local$1M$1~-error$4000000?Temporary lookup failure";
 
-/// Compiles rules and host names. `table_exists` tells whether a mapping table exists.
+/// Compiles rules and host names. `domain_failure` is the site's DOMAIN_FAILURE with its place;
+/// `table_exists` tells whether a mapping table exists.
 pub fn compile(
     file: &ImtaFile,
     channels: Vec<ChannelFacts>,
     hosts: Vec<(String, usize, Option<String>)>,
-    domain_failure: Option<&str>,
+    domain_failure: Option<(&str, Span)>,
     table_exists: &dyn Fn(&str) -> bool,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Rules {
@@ -31,7 +30,6 @@ pub fn compile(
         rules.hosts.insert(name.to_ascii_lowercase().into(), entry);
     }
     for rule in &file.rules {
-        check(rule, table_exists, diagnostics);
         let n = rules.rules.len() as u32;
         rules
             .by_pattern
@@ -50,82 +48,17 @@ pub fn compile(
             span: rule.span,
         });
     }
-    let at = |_: std::ops::Range<usize>| Span::default();
-    let text = domain_failure.unwrap_or(DOMAIN_FAILURE);
-    rules.domain_failure = grammar::imta::parse_template(text, &at, &mut Vec::new());
-    check_destinations(file, &rules, diagnostics);
-    rules
-}
-
-/// Conditions that exclude one another, and tables that do not exist.
-fn check(
-    rule: &grammar::imta::RewriteRule,
-    table_exists: &dyn Fn(&str) -> bool,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let has = |m: Match| rule.template.iter().any(|p| p.kind == PartKind::When(m));
-    for (a, b, names) in [
-        (Match::Envelope, Match::Header, "`$E` and `$B`"),
-        (Match::Forward, Match::Backward, "`$F` and `$R`"),
-    ] {
-        if has(a) && has(b) {
-            diagnostics.push(
-                Diagnostic::warning(
-                    "R010",
-                    rule.span,
-                    format!("this rule never applies: {names} exclude each other"),
-                )
-                .help("remove one of them, or write two rules"),
-            );
-        }
-    }
-    for part in &rule.template {
-        if let PartKind::Mapping { table, .. } = &part.kind
-            && !table_exists(table)
-        {
-            diagnostics.push(
-                Diagnostic::warning(
-                    "R011",
-                    part.span,
-                    format!("there is no mapping table `{table}`: this rule always fails"),
-                )
-                .help("define the table in the mapping file"),
-            );
-        }
-    }
-}
-
-/// Rules whose literal channel tag is no host of the channel table.
-fn check_destinations(file: &ImtaFile, rules: &Rules, diagnostics: &mut Vec<Diagnostic>) {
-    let mut seen: HashMap<String, ()> = HashMap::new();
-    for rule in &file.rules {
-        let mut parts = rule.template.rsplitn(2, |p| p.kind == PartKind::At);
-        let Some(last) = parts
-            .next()
-            .filter(|_| rule.template.iter().any(|p| p.kind == PartKind::At))
-        else {
-            continue;
+    let (text, place) = domain_failure.unwrap_or((DOMAIN_FAILURE, Span::default()));
+    // a continued value has one place only
+    let at = |range: std::ops::Range<usize>| {
+        let within = Span {
+            start: place.start + range.start as u32,
+            end: place.start + range.end as u32,
+            ..place
         };
-        let mut tag = String::new();
-        let mut literal = true;
-        for part in last {
-            match &part.kind {
-                PartKind::Text(text) => tag.push_str(text),
-                // a check after the tag belongs to it, and does not change it
-                PartKind::Source { .. }
-                | PartKind::Destination { .. }
-                | PartKind::Internal { .. }
-                | PartKind::When(_) => {}
-                _ => literal = false,
-            }
-        }
-        let known = rules.hosts.contains_key(tag.to_ascii_lowercase().as_str());
-        if literal && !tag.is_empty() && !known && seen.insert(tag.clone(), ()).is_none() {
-            let span = last.first().map_or(rule.span, |p: &Part| p.span);
-            diagnostics.push(
-                Diagnostic::warning("R012", span, format!("no channel has the host name `{tag}`: addresses that this rule takes are refused"))
-                    .help("add the name to a channel block, or correct it; a stray blank line above may have turned channel blocks into something else"),
-            );
-        }
-    }
+        if within.end <= place.end { within } else { place }
+    };
+    rules.domain_failure = grammar::imta::parse_template(text, &at, diagnostics);
+    super::lint::check(file, &rules, table_exists, diagnostics);
+    rules
 }

@@ -1,15 +1,16 @@
 //! One rewriting of one address.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use grammar::Span;
 use grammar::imta::{Match, Part, PartKind};
-use grammar::mapping::Case;
 
 use super::{RESTART_LIMIT, Request, RewriteError, Rewritten, Rule, UNKNOWN_HOST};
 use crate::address::{Address, Location, Specification, split_subaddress};
 use crate::ask::{Answer, Ask, Effect, Read, Routine};
 use crate::machine::{Context, Outcome, Resume, RunError, Transfer};
+use crate::style::{Argument, Style};
 use crate::trace::Kind;
 
 /// Results expanded again within results expanded again.
@@ -27,6 +28,7 @@ pub(crate) struct Frame {
     user: String,
     location: Location,
     restarts: u32,
+    /// The tag of the rules that are asked, in lower case.
     tag: String,
     error: Option<(u32, String)>,
     rule_span: Option<Span>,
@@ -68,8 +70,9 @@ struct Template {
     /// The fields so far, each after the separator that began it.
     fields: Vec<(char, String)>,
     checks: Checks,
-    case: Case,
-    ldap: bool,
+    style: Style,
+    /// The argument of a look-up that is being built.
+    argument: Option<Argument>,
     temporary: Option<String>,
     /// A `$,` was seen: text up to the next `@` is only shown.
     aside: bool,
@@ -108,6 +111,16 @@ struct Checks {
     destination_is: Vec<String>,
     destination_is_not: Vec<String>,
     domains: Vec<(bool, String)>,
+}
+
+/// What became of a part that may be a substitution.
+enum Put {
+    /// It was put in.
+    Done,
+    /// The address has no such thing: the rule fails.
+    Missing(&'static str),
+    /// It is no substitution.
+    Other,
 }
 
 /// What executing a template came to.
@@ -277,8 +290,8 @@ impl Frame {
                 probe,
                 fields: vec![(' ', String::new())],
                 checks: Checks::default(),
-                case: Case::Same,
-                ldap: false,
+                style: Style::default(),
+                argument: None,
                 temporary: None,
                 aside: false,
                 waiting: None,
@@ -347,7 +360,8 @@ impl Frame {
                 return Ok(Ran::Failed("no template".into()));
             };
             let Some((parts, next)) = t.segments.last_mut() else {
-                return self.checkpoint(cx, AfterChecks::End);
+                let ran = self.checkpoint(cx, AfterChecks::End)?;
+                return Ok(ran.unwrap_or(Ran::Done));
             };
             let parts = parts.clone();
             let Some(part) = parts.get(*next) else {
@@ -369,76 +383,18 @@ impl Frame {
         part: &Part,
         place: Option<Span>,
     ) -> Result<Option<Ran>, RunError> {
-        let (request, address) = (&self.request, &self.address);
+        match self.substitute(cx, part, place)? {
+            Put::Done => return Ok(None),
+            Put::Missing(what) => return Ok(Some(Ran::Failed(format!("the address has no {what}")))),
+            Put::Other => {}
+        }
+        let request = &self.request;
         let Some(t) = &mut self.template else {
             return Ok(None);
         };
-        let missing = |what: &str| Ok(Some(Ran::Failed(format!("the address has no {what}"))));
         match &part.kind {
-            PartKind::Text(text) => t.put(cx, text, false, place)?,
-            PartKind::At => return self.checkpoint(cx, AfterChecks::Field('@')).map(not_done),
-            PartKind::Percent => return self.checkpoint(cx, AfterChecks::Field('%')).map(not_done),
-            PartKind::Local(which) => {
-                let (name, sub) = split_subaddress(&self.user, '+');
-                let text = match which {
-                    Some(0) => name,
-                    Some(_) => sub,
-                    None => self.user.as_str(),
-                };
-                t.put(cx, text, true, place)?;
-            }
-            PartKind::Domain(n) => {
-                let text = skip_components(&t.probe.domain, *n).to_string();
-                t.put(cx, &text, true, place)?;
-            }
-            PartKind::Host(n) => {
-                let text = skip_components(&t.probe.host, *n).to_string();
-                t.put(cx, &text, true, place)?;
-            }
-            PartKind::Literal => {
-                let text = t.probe.literal.clone();
-                t.put(cx, &text, true, place)?;
-            }
-            PartKind::HostFromLeft(n) | PartKind::HostFromRight(n) => {
-                let right = matches!(part.kind, PartKind::HostFromRight(_));
-                match component(&t.probe.host, *n, right).map(str::to_string) {
-                    Some(text) => t.put(cx, &text, true, place)?,
-                    None => return missing("such component of the host part"),
-                }
-            }
-            PartKind::DomainFromLeft(n) | PartKind::DomainFromRight(n) => {
-                let right = matches!(part.kind, PartKind::DomainFromRight(_));
-                match component(&t.probe.domain, *n, right).map(str::to_string) {
-                    Some(text) => t.put(cx, &text, true, place)?,
-                    None => return missing("such component of the domain part"),
-                }
-            }
-            PartKind::AddressCharacter(n) => match address.to_string().chars().nth(*n as usize) {
-                Some(c) => t.put(cx, c.encode_utf8(&mut [0; 4]), true, place)?,
-                None => return missing("such character"),
-            },
-            PartKind::MailHost(n) => match component(&cx.program.rules.local_host, *n, false) {
-                Some(text) => t.put(cx, text, true, place)?,
-                None => return missing("such component of the mail host"),
-            },
-            PartKind::Case(case) => {
-                t.case = *case;
-                t.ldap &= *case != Case::Same;
-            }
-            PartKind::QuoteLdap => t.ldap = true,
-            PartKind::Unique => {
-                let mut bits = cx.random_bits();
-                let mut text = String::new();
-                for _ in 0..12 {
-                    text.push(
-                        char::from_digit((bits % 36) as u32, 36)
-                            .unwrap_or('0')
-                            .to_ascii_uppercase(),
-                    );
-                    bits /= 36;
-                }
-                t.put(cx, &text, false, place)?;
-            }
+            PartKind::At => return self.checkpoint(cx, AfterChecks::Field('@')),
+            PartKind::Percent => return self.checkpoint(cx, AfterChecks::Field('%')),
             PartKind::Temporary(text) => t.temporary = Some(text.clone()),
             PartKind::DestinationHost => t.aside = true,
             PartKind::When(Match::Envelope) if !request.envelope => {
@@ -460,13 +416,16 @@ impl Frame {
             PartKind::Destination { is: true, channel } => t.checks.destination_is.push(channel.clone()),
             PartKind::Destination { channel, .. } => t.checks.destination_is_not.push(channel.clone()),
             PartKind::DomainCheck { is, domain } => {
-                let text = self.operand(domain);
+                let domain = match self.argument(cx, domain)? {
+                    Ok(argument) => argument.plain,
+                    Err(failed) => return Ok(Some(failed)),
+                };
                 if let Some(t) = &mut self.template {
-                    t.checks.domains.push((*is, text));
+                    t.checks.domains.push((*is, domain));
                 }
             }
-            PartKind::CheckNow => return self.checkpoint(cx, AfterChecks::Now).map(not_done),
-            PartKind::Tag(tag) => self.tag = tag.clone(),
+            PartKind::CheckNow => return self.checkpoint(cx, AfterChecks::Now),
+            PartKind::Tag(tag) => self.tag = tag.to_ascii_lowercase(),
             PartKind::ErrorText { status, text } => {
                 self.error = Some((*status, text.clone()));
                 let only = t.segments.len() == 1 && t.segments[0].0.len() == 1;
@@ -474,95 +433,160 @@ impl Frame {
                     return Ok(Some(Ran::Stop));
                 }
             }
-            PartKind::General(argument) => {
-                let key = self.operand(argument);
-                return Ok(Some(
-                    self.wait(Waiting::General, Ask::Read(Read::General { key })),
-                ));
+            PartKind::General(argument)
+            | PartKind::Url(argument)
+            | PartKind::Routine { argument, .. }
+            | PartKind::Mapping { argument, .. } => {
+                let argument = match self.argument(cx, argument)? {
+                    Ok(argument) => argument,
+                    Err(failed) => return Ok(Some(failed)),
+                };
+                return Ok(Some(self.look_up(cx, &part.kind, argument)));
             }
-            PartKind::Url(argument) => {
-                let url = self.operand(argument);
-                return Ok(Some(self.wait(Waiting::Url, Ask::Read(Read::Url { url }))));
+            // put in above
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Begins a look-up with its argument.
+    fn look_up(&mut self, cx: &mut Context<'_>, kind: &PartKind, argument: Argument) -> Ran {
+        let (waiting, ask) = match kind {
+            PartKind::Mapping { table, .. } => {
+                let Some(table) = cx.program.table(table) else {
+                    return Ran::Failed(format!("there is no mapping table {table}"));
+                };
+                if let Some(t) = &mut self.template {
+                    t.waiting = Some(Waiting::Mapping);
+                }
+                let input = argument.plain;
+                return Ran::Transfer(Transfer::Call { table, input });
             }
-            PartKind::Routine {
-                image,
-                routine,
-                argument,
-            } => {
-                let argument = self.operand(argument);
-                let image = image.rsplit(['/', ':']).next().unwrap_or(image).to_string();
-                let quoted = argument.replace('$', "$$");
+            PartKind::Routine { image, routine, .. } => {
                 let routine = Routine {
-                    image,
+                    image: image.rsplit(['/', ':']).next().unwrap_or(image).to_string(),
                     routine: routine.clone(),
-                    argument,
-                    quoted,
+                    argument: argument.plain,
+                    quoted: argument.quoted,
                 };
                 let ask = if routine.is_read() {
                     Ask::Read(Read::Routine(routine))
                 } else {
                     Ask::Effect(Effect::Routine(routine))
                 };
-                return Ok(Some(self.wait(Waiting::Routine, ask)));
+                (Waiting::Routine, ask)
             }
-            PartKind::Mapping { table, argument } => {
-                let Some(table) = cx.program.table(table) else {
-                    return Ok(Some(Ran::Failed(format!("there is no mapping table {table}"))));
-                };
-                let input = self.operand(argument);
-                if let Some(t) = &mut self.template {
-                    t.waiting = Some(Waiting::Mapping);
-                }
-                return Ok(Some(Ran::Transfer(Transfer::Call { table, input })));
-            }
-        }
-        Ok(None)
-    }
-
-    fn wait(&mut self, waiting: Waiting, ask: Ask) -> Ran {
+            PartKind::Url(_) => (Waiting::Url, Ask::Read(Read::Url { url: argument.plain })),
+            _ => (Waiting::General, Ask::Read(Read::General { key: argument.plain })),
+        };
         if let Some(t) = &mut self.template {
             t.waiting = Some(waiting);
         }
         Ran::Transfer(Transfer::Ask(vec![ask]))
     }
 
-    /// The text of an argument: substitutions only; look-ups within arguments give nothing.
-    fn operand(&self, parts: &[Part]) -> String {
-        let Some(t) = &self.template else {
-            return String::new();
-        };
-        let mut out = String::new();
-        let mut case = Case::Same;
-        for part in parts {
-            let (name, sub) = split_subaddress(&self.user, '+');
-            let text: &str = match &part.kind {
-                PartKind::Text(text) => text,
-                PartKind::Local(None) => &self.user,
-                PartKind::Local(Some(0)) => name,
-                PartKind::Local(_) => sub,
-                PartKind::Domain(n) => skip_components(&t.probe.domain, *n),
-                PartKind::Host(n) => skip_components(&t.probe.host, *n),
-                PartKind::Literal => &t.probe.literal,
-                PartKind::HostFromLeft(n) => component(&t.probe.host, *n, false).unwrap_or(""),
-                PartKind::HostFromRight(n) => component(&t.probe.host, *n, true).unwrap_or(""),
-                PartKind::DomainFromLeft(n) => component(&t.probe.domain, *n, false).unwrap_or(""),
-                PartKind::DomainFromRight(n) => component(&t.probe.domain, *n, true).unwrap_or(""),
-                PartKind::Case(c) => {
-                    case = *c;
-                    ""
-                }
-                _ => "",
-            };
-            push_cased(&mut out, text, case);
+    /// Builds the argument of a look-up or a domain check, in the style that is in force; a component that
+    /// the address lacks fails the rule there as anywhere.
+    fn argument(&mut self, cx: &mut Context<'_>, parts: &[Part]) -> Result<Result<Argument, Ran>, RunError> {
+        if let Some(t) = &mut self.template {
+            t.argument = Some(Argument::default());
         }
-        out
+        let mut failed = None;
+        for part in parts {
+            let place = (part.span != Span::default()).then_some(part.span);
+            cx.burn(1, place)?;
+            match self.substitute(cx, part, place)? {
+                Put::Done => {}
+                Put::Missing(what) => failed = Some(format!("the address has no {what}")),
+                // the scanner lets nothing else into an argument
+                Put::Other => failed = Some("an argument holds more than substitutions".into()),
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        let argument = self.template.as_mut().and_then(|t| t.argument.take());
+        Ok(match failed {
+            Some(why) => Err(Ran::Failed(why)),
+            None => Ok(argument.unwrap_or_default()),
+        })
     }
 
-    /// Evaluates pending checks, asking for domains that are not known yet.
-    fn checkpoint(&mut self, cx: &mut Context<'_>, then: AfterChecks) -> Result<Ran, RunError> {
+    /// Puts in what a substitution stands for: into the argument that is being built, else into the field.
+    fn substitute(
+        &mut self,
+        cx: &mut Context<'_>,
+        part: &Part,
+        place: Option<Span>,
+    ) -> Result<Put, RunError> {
+        let Some(t) = &mut self.template else {
+            return Ok(Put::Other);
+        };
+        let owned = |text: &str| Cow::Owned(text.to_string());
+        let text: Option<Cow<'_, str>> = match &part.kind {
+            PartKind::Text(text) => {
+                t.put(cx, text, false, place)?;
+                return Ok(Put::Done);
+            }
+            PartKind::Unique => {
+                let text = unique(cx.random_bits());
+                t.put(cx, &text, false, place)?;
+                return Ok(Put::Done);
+            }
+            PartKind::Case(case) => {
+                t.style.set_case(*case);
+                return Ok(Put::Done);
+            }
+            PartKind::QuoteLdap => {
+                t.style.quote_ldap();
+                return Ok(Put::Done);
+            }
+            PartKind::Local(which) => {
+                let (name, sub) = split_subaddress(&self.user, '+');
+                Some(Cow::Borrowed(match which {
+                    Some(0) => name,
+                    Some(_) => sub,
+                    None => self.user.as_str(),
+                }))
+            }
+            PartKind::Subaddress => {
+                let (_, sub) = split_subaddress(&self.user, '+');
+                Some(Cow::Borrowed(sub.strip_prefix('+').unwrap_or(sub)))
+            }
+            PartKind::Address => Some(Cow::Owned(self.address.to_string())),
+            PartKind::Domain(n) => Some(owned(skip_components(&t.probe.domain, *n))),
+            PartKind::Host(n) => Some(owned(skip_components(&t.probe.host, *n))),
+            PartKind::Literal => Some(owned(&t.probe.literal)),
+            PartKind::HostFromLeft(n) => component(&t.probe.host, *n, false).map(owned),
+            PartKind::HostFromRight(n) => component(&t.probe.host, *n, true).map(owned),
+            PartKind::DomainFromLeft(n) => component(&t.probe.domain, *n, false).map(owned),
+            PartKind::DomainFromRight(n) => component(&t.probe.domain, *n, true).map(owned),
+            PartKind::AddressCharacter(n) => {
+                let character = self.address.to_string().chars().nth(*n as usize);
+                character.map(|c| Cow::Owned(c.to_string()))
+            }
+            PartKind::MailHost(n) => component(&cx.program.rules.local_host, *n, false).map(Cow::Borrowed),
+            _ => return Ok(Put::Other),
+        };
+        match text {
+            Some(text) => t.put(cx, &text, true, place).map(|()| Put::Done),
+            None => Ok(Put::Missing(match &part.kind {
+                PartKind::HostFromLeft(_) | PartKind::HostFromRight(_) => "such component of the host part",
+                PartKind::DomainFromLeft(_) | PartKind::DomainFromRight(_) => {
+                    "such component of the domain part"
+                }
+                PartKind::AddressCharacter(_) => "such character",
+                _ => "such component of the mail host",
+            })),
+        }
+    }
+
+    /// Evaluates pending checks, asking for domains that are not known yet. `None`: the template goes on; at
+    /// its end the rule has succeeded.
+    fn checkpoint(&mut self, cx: &mut Context<'_>, then: AfterChecks) -> Result<Option<Ran>, RunError> {
         let request = &self.request;
         let Some(t) = &mut self.template else {
-            return Ok(Ran::Failed("no template".into()));
+            return Ok(Some(Ran::Failed("no template".into())));
         };
         let no_rules = |name: &str| {
             cx.program
@@ -615,9 +639,8 @@ impl Frame {
                             domain: domain.clone(),
                             checks_then: then,
                         });
-                        return Ok(Ran::Transfer(Transfer::Ask(vec![Ask::Read(
-                            Read::DomainIsLocal { domain },
-                        )])));
+                        let ask = Ask::Read(Read::DomainIsLocal { domain });
+                        return Ok(Some(Ran::Transfer(Transfer::Ask(vec![ask]))));
                     }
                 }
             }
@@ -629,16 +652,15 @@ impl Frame {
                     format!("    $1~: {why}: the template ends here")
                 });
                 t.segments.clear();
-                Ok(Ran::Done)
+                Ok(Some(Ran::Done))
             }
-            (Some(why), _) => Ok(Ran::Failed(why)),
+            (Some(why), _) => Ok(Some(Ran::Failed(why))),
             (None, AfterChecks::Field(separator)) => {
                 t.fields.push((separator, String::new()));
                 t.aside = false;
-                self.execute(cx)
+                Ok(None)
             }
-            (None, AfterChecks::Now) => self.execute(cx),
-            (None, AfterChecks::End) => Ok(Ran::Done),
+            (None, AfterChecks::Now | AfterChecks::End) => Ok(None),
         }
     }
 
@@ -675,10 +697,8 @@ impl Frame {
                     }
                 };
                 t.known_domains.push((domain, local));
-                Some(
-                    self.checkpoint(cx, checks_then)
-                        .unwrap_or_else(|e| Ran::Transfer(Transfer::Error(e))),
-                )
+                self.checkpoint(cx, checks_then)
+                    .unwrap_or_else(|e| Some(Ran::Transfer(Transfer::Error(e))))
             }
             (Waiting::General, Answer::Found(text)) => self.expand_again(cx, &text),
             (_, Answer::Found(text)) => match t.put(cx, &text, true, None) {
@@ -705,7 +725,13 @@ impl Frame {
         cx.trace
             .add(Kind::Substitute, None, || format!("    puts in \"{text}\""));
         let at = |_: std::ops::Range<usize>| Span::default();
-        let parts = grammar::imta::parse_template(text, &at, &mut Vec::new());
+        let mut problems = Vec::new();
+        let parts = grammar::imta::parse_template(text, &at, &mut problems);
+        for problem in problems {
+            cx.trace.add(Kind::Note, None, || {
+                format!("    in the result: {}", problem.message)
+            });
+        }
         t.segments.push((parts.into(), 0));
         None
     }
@@ -866,37 +892,24 @@ impl Template {
         place: Option<Span>,
     ) -> Result<(), RunError> {
         cx.build(text.len(), place)?;
-        if self.aside {
-            return Ok(());
-        }
-        let Some((_, out)) = self.fields.last_mut() else {
-            return Ok(());
-        };
-        if self.ldap && substituted {
-            for c in text.chars() {
-                match c {
-                    '*' | '(' | ')' | '\\' | '\0' => out.push_str(&format!("\\{:02x}", c as u32)),
-                    c => push_cased(out, c.encode_utf8(&mut [0; 4]), self.case),
-                }
-            }
-        } else {
-            push_cased(out, text, self.case);
+        match (&mut self.argument, self.fields.last_mut()) {
+            (Some(argument), _) => self.style.write_argument(argument, text, substituted),
+            (None, Some((_, out))) if !self.aside => self.style.write(out, text, substituted),
+            _ => {}
         }
         Ok(())
     }
 }
 
-/// `execute` after a checkpoint within a template: only its end is news.
-fn not_done(ran: Ran) -> Option<Ran> {
-    Some(ran)
-}
-
-fn push_cased(out: &mut String, text: &str, case: Case) {
-    match case {
-        Case::Same => out.push_str(text),
-        Case::Lower => out.extend(text.chars().flat_map(char::to_lowercase)),
-        Case::Upper => out.extend(text.chars().flat_map(char::to_uppercase)),
+/// `$W`: twelve letters and digits.
+fn unique(mut bits: u64) -> String {
+    let mut text = String::new();
+    for _ in 0..12 {
+        let digit = char::from_digit((bits % 36) as u32, 36).unwrap_or('0');
+        text.push(digit.to_ascii_uppercase());
+        bits /= 36;
     }
+    text
 }
 
 /// A host without its leftmost `n` components; a leading dot stays.
@@ -952,7 +965,6 @@ fn status_text(status: u32) -> String {
 /// The forms of a host in the order in which the rules are asked for them (rewrite specification 4.2,
 /// 4.3, 4.8).
 fn probes(host: &str, tag: &str, match_any: bool) -> Vec<Probe> {
-    let tag = tag.to_ascii_lowercase();
     let host = host.to_string();
     let mut list: Vec<Probe> = Vec::new();
     let mut add = |pattern: &str, domain: String, left: String, literal: String, only_unknown: bool| {

@@ -12,6 +12,7 @@
 
 mod compile;
 mod frame;
+mod lint;
 
 use std::collections::HashMap;
 
@@ -25,6 +26,9 @@ pub(crate) use frame::Frame;
 
 /// Times that one host may be rewritten again by `A%B` templates.
 pub const RESTART_LIMIT: u32 = 64;
+
+/// The separators of the templates that build an address: `A%B`, `A@B`, `A%B@C`, `A@B@C`, `A@B@C@D`.
+const FORMS: [&str; 5] = ["%", "@", "%@", "@@", "@@@"];
 
 /// What is said when no channel takes an address and no rule gave another text.
 pub const UNKNOWN_HOST: &str = "unknown host or domain";

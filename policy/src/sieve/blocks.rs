@@ -3,10 +3,11 @@
 use grammar::sieve::{Argument, Command, Test, Tests as TestArgs};
 
 use super::adopt;
-use super::capability::{self, CAPABILITIES, PRIVATE, nearest};
+use super::capability::{self, CAPABILITIES, PRIVATE};
 use super::compile::{Compiler, Loop};
 use super::lower::Call;
 use super::program::Op;
+use crate::spelling::nearest;
 
 impl Compiler<'_, '_> {
     /// Compiles commands in order; says whether the end is never reached.

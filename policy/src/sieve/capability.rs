@@ -142,52 +142,9 @@ pub(super) fn may_switch_on(name: &str, forbidden: &[String]) -> bool {
     is_known(name, forbidden) && !LEXICAL.contains(&name)
 }
 
-/// The name of a list that is nearest to a misspelt one, if one is near.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase();
-    let far = word.len() / 3 + 1;
-    let near = names
-        .into_iter()
-        .map(|n| (distance(&word, n, far), n))
-        .filter(|(d, _)| *d <= far);
-    near.min_by_key(|(d, _)| *d).map(|(_, n)| n)
-}
-
-/// Edits between two words, up to a little more than `far`.
-fn distance(a: &str, b: &str, far: usize) -> usize {
-    if a.len().abs_diff(b.len()) > far || a.len() > 64 {
-        return far + 1;
-    }
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = before + usize::from(x != y);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(far + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_nearest() {
-        assert_eq!(
-            nearest("fileintoo", CAPABILITIES.iter().copied()),
-            Some("fileinto")
-        );
-        assert_eq!(nearest("Vacaton", CAPABILITIES.iter().copied()), Some("vacation"));
-        assert_eq!(
-            nearest("vnd.example.nonexistent", CAPABILITIES.iter().copied()),
-            None
-        );
-    }
 
     #[test]
     fn fits_its_set() {

@@ -3,11 +3,11 @@
 use grammar::sieve::{Argument, Block, Command, Step, Tests as TestArgs, Text, Word};
 use grammar::{Diagnostic, Span};
 
-use super::capability::nearest;
 use super::compile::Compiler;
 use super::forms::{self, Form, Kind, Tag, Tests, Type};
 use super::lower::Call;
 use super::program::Op;
+use crate::spelling::nearest;
 
 /// A tag as given, with its place and value.
 type GivenTag<'a> = (&'static Tag, Span, Option<&'a Argument>);

@@ -186,8 +186,11 @@ impl Compiler<'_, '_> {
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        if self.session.diagnostics.len() < grammar::sieve::MAX_ERRORS {
-            self.session.diagnostics.push(diagnostic);
+        // counted apart: warnings never crowd errors out
+        let diagnostics = &mut self.session.diagnostics;
+        let alike = diagnostics.iter().filter(|d| d.severity == diagnostic.severity);
+        if alike.count() < grammar::sieve::MAX_ERRORS {
+            diagnostics.push(diagnostic);
         }
     }
 

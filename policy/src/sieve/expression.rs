@@ -10,12 +10,12 @@ use std::cmp::Ordering;
 use grammar::Span;
 use grammar::sieve::{Expression, Step as Parsed};
 
-use super::capability::nearest;
 use super::compile::Compiler;
 use super::encode::{self, Coding};
 use super::frame::{Frame, Halt};
 use super::program::{Slot, Str};
 use crate::machine::Context;
+use crate::spelling::nearest;
 
 /// What a variable holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

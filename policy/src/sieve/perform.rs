@@ -250,10 +250,13 @@ pub(super) fn split_flags(texts: &[String]) -> Vec<String> {
     out
 }
 
-fn is_flag(flag: &str) -> bool {
-    const SYSTEM: &[&str] = &["\\answered", "\\flagged", "\\deleted", "\\seen", "\\draft"];
+/// The flags that begin with a backslash.
+pub(super) const SYSTEM_FLAGS: &[&str] = &["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"];
+
+/// Whether a word can be a flag.
+pub(super) fn is_flag(flag: &str) -> bool {
     match flag.strip_prefix('\\') {
-        Some(_) => SYSTEM.contains(&flag.to_ascii_lowercase().as_str()),
+        Some(_) => SYSTEM_FLAGS.iter().any(|f| f.eq_ignore_ascii_case(flag)),
         None => flag
             .bytes()
             .all(|b| b.is_ascii_graphic() && !b"(){%*\"\\]".contains(&b)),

@@ -57,6 +57,23 @@ pub fn errors(script: &str, options: &Options) -> Vec<String> {
     }
 }
 
+/// Every warning of a script that compiles, as `code line:column help`; `required` stands on a line before it,
+/// which is not counted.
+#[allow(dead_code)]
+pub fn warnings(script: &str, required: &str) -> Vec<String> {
+    let mut sources = Sources::new();
+    let file = sources.add("s", format!("{required}\n{script}"));
+    let (_, all) = compile(&mut sources, file, &Scripts(&[]), &Options::default())
+        .unwrap_or_else(|all| panic!("{script}: {all:?}"));
+    all.iter()
+        .map(|d| {
+            let place = sources.place(d.span());
+            let help = d.help.as_deref().unwrap_or_default();
+            format!("{} {}:{} {help}", d.code, place.line - 1, place.column)
+        })
+        .collect()
+}
+
 /// Compiles, lets `change` set the request up, and runs.
 pub fn run(
     script: &str,

@@ -4,6 +4,7 @@ use grammar::Span;
 use grammar::sieve::{Argument, Text};
 
 use super::super::compile::Compiler;
+use super::super::perform::{SYSTEM_FLAGS, is_flag};
 use super::super::program::{
     Act, ByTime, Fcc, FlagChange, Modifier, Period, Redirect, Slot, Str, Target, Vacation,
 };
@@ -11,14 +12,37 @@ use super::super::uri;
 use super::Call;
 use super::test::{flag_variable, variable};
 use crate::message::address;
+use crate::spelling::nearest;
 
 pub(in super::super) fn keep(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    let flags = c.tag_strings(call, "flags");
+    let flags = tag_flags(c, call);
     c.act(Act::Keep { flags });
 }
 
 pub(in super::super) fn discard(c: &mut Compiler<'_, '_>, _: &Call<'_>) {
     c.act(Act::Discard);
+}
+
+/// The value of `:flags`.
+fn tag_flags(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Vec<Str>> {
+    let flags = c.tag_strings(call, "flags")?;
+    check_flags(c, &flags, &call.tag_texts("flags").unwrap_or_default());
+    Some(flags)
+}
+
+/// Constants that can be no flag: they are left out when the script runs.
+pub(super) fn check_flags(c: &mut Compiler<'_, '_>, flags: &[Str], texts: &[&Text]) {
+    for (flag, text) in flags.iter().zip(texts) {
+        let Str::Const(flags) = flag else { continue };
+        for flag in flags.split_whitespace().filter(|f| !is_flag(f)) {
+            let help = match nearest(flag, SYSTEM_FLAGS.iter().copied()) {
+                Some(near) if flag.starts_with('\\') => format!("did you mean \"\\{near}\"?"),
+                _ => "a flag is a word, or one of \\\\Answered, \\\\Flagged, \\\\Deleted, \\\\Seen and \\\\Draft".into(),
+            };
+            let message = format!("\"{flag}\" is no flag, and is left out");
+            c.warn("S133", text.span, message, help);
+        }
+    }
 }
 
 /// A mailbox name that can never be one.
@@ -44,7 +68,7 @@ pub(in super::super) fn fileinto(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         mailbox,
         copy: call.has("copy").is_some(),
         create: call.has("create").is_some(),
-        flags: c.tag_strings(call, "flags"),
+        flags: tag_flags(c, call),
         specialuse: c.tag_string(call, "specialuse"),
         mailboxid: c.tag_string(call, "mailboxid"),
     };
@@ -224,6 +248,7 @@ fn change_flags(c: &mut Compiler<'_, '_>, call: &Call<'_>, change: FlagChange) {
         None => None,
     };
     let flags = c.strings_at(call, 1);
+    check_flags(c, &flags, &call.texts(1));
     c.act(Act::ChangeFlags {
         change,
         variable,
@@ -261,7 +286,7 @@ fn fcc(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Fcc> {
     Some(Fcc {
         mailbox,
         create: call.has("create").is_some(),
-        flags: c.tag_strings(call, "flags"),
+        flags: tag_flags(c, call),
         specialuse: c.tag_string(call, "specialuse"),
         mailboxid: c.tag_string(call, "mailboxid"),
     })

@@ -6,6 +6,18 @@ use super::Call;
 use super::action::{modifiers, named_variable};
 use crate::message::field;
 
+/// Tags that say how patterns are compared.
+const MATCHING: &[&str] = &[
+    "is",
+    "contains",
+    "matches",
+    "regex",
+    "list",
+    "value",
+    "count",
+    "comparator",
+];
+
 fn field_name(c: &mut Compiler<'_, '_>, name: &Str, span: grammar::Span) {
     if let Str::Const(name) = name
         && !field::is_name(name)
@@ -56,6 +68,15 @@ fn selection(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<(Str, Option<I
     let index = c.index(call);
     let patterns = call.texts(1);
     let matching = if patterns.is_empty() {
+        let compares = MATCHING.iter().find_map(|tag| Some((tag, call.has(tag)?)));
+        if let Some((tag, span)) = compares {
+            c.warn(
+                "S132",
+                span,
+                format!("`:{tag}` does nothing without patterns: all fields of the name are taken"),
+                "add the patterns as a last argument, or leave the tag out",
+            );
+        }
         None
     } else {
         Some(c.matching(call, patterns)?)

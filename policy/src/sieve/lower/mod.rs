@@ -13,12 +13,12 @@ use aho_corasick::AhoCorasick;
 use grammar::Span;
 use grammar::sieve::{Argument, Block, Tests, Text, Word};
 
-use super::capability::nearest;
 use super::compare::{Comparator, Glob, Match, Relation};
 use super::compile::Compiler;
 use super::forms::{Form, Tag};
 use super::pattern;
 use super::program::{Act, AddressPart, Index, Matching, Op, Ready, Str};
+use crate::spelling::nearest;
 
 /// A command or test that fits its form.
 pub(super) struct Call<'a> {

@@ -9,6 +9,7 @@ use super::super::text::is_identifier;
 use super::super::{Mode, uri};
 use super::Call;
 use crate::message::date;
+use crate::spelling::nearest;
 
 fn emit(c: &mut Compiler<'_, '_>, call: &Call<'_>, test: Test) {
     c.emit(Op::Test(Box::new(test)), call.span);
@@ -130,7 +131,7 @@ pub(in super::super) fn address(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         };
         let lower = name.to_ascii_lowercase();
         if !ADDRESS_FIELDS.contains(&lower.as_str()) && !lower.starts_with("x-") {
-            let help = match super::nearest(&lower, ADDRESS_FIELDS.iter().copied()) {
+            let help = match nearest(&lower, ADDRESS_FIELDS.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"? `header` looks at any field"),
                 None => "use `header` for this field".to_owned(),
             };
@@ -203,7 +204,7 @@ pub(in super::super) fn envelope(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
             }
             Some(_) => {}
             None => {
-                let help = match super::nearest(&lower, ENVELOPE_PARTS.iter().map(|(n, _)| *n)) {
+                let help = match nearest(&lower, ENVELOPE_PARTS.iter().map(|(n, _)| *n)) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "use \"from\" or \"to\"".to_owned(),
                 };
@@ -267,6 +268,9 @@ pub(in super::super) fn hasflag(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
         variables = Some(slots);
     }
     let Some(matching) = keys(c, call, 1) else { return };
+    if matching.how == Match::Is {
+        super::action::check_flags(c, &matching.keys, &call.texts(1));
+    }
     emit(c, call, Test::HasFlag { variables, matching });
 }
 
@@ -363,7 +367,7 @@ fn date_part(c: &mut Compiler<'_, '_>, call: &Call<'_>, at: usize) -> Str {
     if let (Str::Const(value), Some(text)) = (&part, call.param(at))
         && !date::PARTS.contains(&value.to_ascii_lowercase().as_str())
     {
-        let help = match super::nearest(value, date::PARTS.iter().copied()) {
+        let help = match nearest(value, date::PARTS.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("use one of {}", date::PARTS.join(", ")),
         };
@@ -398,10 +402,38 @@ pub(in super::super) fn currentdate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     emit(c, call, Test::CurrentDate { zone, part, matching });
 }
 
+/// Items of the environment (RFC 5183, and those of the product).
+const ENVIRONMENT: &[&str] = &[
+    "domain",
+    "host",
+    "location",
+    "name",
+    "phase",
+    "remote-host",
+    "remote-ip",
+    "version",
+    "vnd.sun.source-channel",
+    "vnd.sun.destination-channel",
+    "vnd.sun.autoreply-internal",
+    "vnd.sun.authenticated-sender-address",
+    "vnd.sun.authenticated-sender-id",
+    "vnd.oracle.last-verdict",
+];
+
 pub(in super::super) fn environment(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let item = c.string_at(call, 0);
     if !matches!(&item, Str::Const(i) if !i.eq_ignore_ascii_case("vnd.oracle.last-verdict")) {
         c.session.recipient_specific = true;
+    }
+    if let (Str::Const(name), Some(text)) = (&item, call.param(0))
+        && !ENVIRONMENT.iter().any(|known| known.eq_ignore_ascii_case(name))
+    {
+        let help = match nearest(name, ENVIRONMENT.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("known are {}", ENVIRONMENT.join(", ")),
+        };
+        let message = format!("there is no environment item \"{name}\": this test is always false");
+        c.warn("S134", text.span, message, help);
     }
     let Some(matching) = keys(c, call, 1) else { return };
     emit(c, call, Test::Environment { item, matching });
