@@ -141,6 +141,12 @@ fn errors() {
             &["note: -originator has no effect"],
         ),
         (
+            "sources that nothing uses",
+            "test -mapping -table=DENY -sources x",
+            0,
+            &["note: -sources has no effect"],
+        ),
+        (
             "an image that cannot be used",
             "test -mapping -table=DENY -image_file=img x",
             3,

@@ -19,124 +19,116 @@ use crate::{Exit, Failure};
 /// Tables named where the one that was asked for does not exist.
 const NAMES_SHOWN: usize = 12;
 
-const fn qualifier(name: &'static str, takes: Takes, negatable: bool, help: &'static str) -> Qualifier {
-    Qualifier {
-        name,
-        takes,
-        negatable,
-        help,
-    }
-}
-
 const USAGE: Usage = Usage {
     command: "imsimta test -mapping",
     about: "Look strings up in a mapping table",
     arguments: &[Argument {
         name: "INPUT",
         help: "the string to look up; without it, strings are prompted for",
+        many: false,
     }],
     qualifiers: &[
-        qualifier(
+        Qualifier::new(
             "table",
             Takes::Required("NAME"),
             false,
             "the table; without it, its name is prompted for",
         ),
-        qualifier(
+        Qualifier::new(
             "flags",
             Takes::Required("CHARS"),
             true,
             "input flags, one character each (-flags=EB)",
         ),
-        qualifier(
+        Qualifier::new(
             "mapping_file",
             Takes::Required("FILE"),
             false,
             "the mapping file; default: config/mappings of the site",
         ),
-        qualifier(
+        Qualifier::new(
             "image_file",
             Takes::Optional("FILE"),
             true,
             "use a compiled configuration; -noimage_file: read the text",
         ),
-        qualifier(
+        Qualifier::new(
             "option_file",
             Takes::Required("FILE"),
             true,
             "check this option file, too",
         ),
-        qualifier(
+        Qualifier::new(
             "debug",
             Takes::Optional("all"),
             true,
             "print how the result came about; =all: entries that did not match one by one",
         ),
-        qualifier(
+        Qualifier::new(
             "json",
             Takes::Nothing,
             false,
             "print a JSON object for each look-up, and no prompts",
         ),
-        qualifier(
+        Qualifier::new(
             "input",
             Takes::Required("FILE"),
             false,
             "read strings from a file, without prompts",
         ),
-        qualifier(
+        Qualifier::new(
             "output",
             Takes::Required("FILE"),
             false,
             "write results to a file",
         ),
-        qualifier(
+        Qualifier::new(
             "reload",
             Takes::Nothing,
             true,
             "read the configuration again before each look-up",
         ),
-        qualifier(
+        Qualifier::new(
             "answers",
             Takes::Required("FILE"),
             false,
             "answers to callouts, a JSON object a line",
         ),
-        qualifier(
+        Qualifier::new(
             "callouts",
             Takes::Nothing,
             true,
             "-nocallouts: ask nothing outside the configuration",
         ),
-        qualifier(
+        Qualifier::idle(
             "source_channel",
             Takes::Required("CHANNEL"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "destination_channel",
             Takes::Required("CHANNEL"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "originator",
             Takes::Required("ADDRESS"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "context",
             Takes::Optional("TEXT"),
             true,
-            "accepted, without effect",
+            "no mapping table is tried with a context here",
         ),
-        qualifier(
+        Qualifier::idle(
             "sources",
             Takes::Optional("TEXT"),
             true,
-            "accepted, without effect",
+            "the trace of -debug always has the places",
         ),
     ],
     notes: "The site is the directory in SLUICE_SITE, else ./sluice-site.\n\
@@ -176,21 +168,12 @@ struct Session {
 }
 
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let mut session = session(&parsed)?;
     if session.json && parsed.value("table").is_none() {
         return Err(UsageError::Other("`-json` needs a table: write `-table=NAME`".into()).into());
-    }
-    for name in ["source_channel", "destination_channel", "originator"] {
-        if parsed.is_set(name) {
-            console.note(&format!(
-                "-{name} has no effect: no element of a template depends on it"
-            ));
-        }
     }
     let mut input = match parsed.value("input") {
         None => None,

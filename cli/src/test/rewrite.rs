@@ -29,15 +29,6 @@ use crate::config::{explain, read_text, table_path};
 use crate::console::{Console, read_line};
 use crate::{Exit, Failure};
 
-const fn q(name: &'static str, takes: Takes, negatable: bool, help: &'static str) -> Qualifier {
-    Qualifier {
-        name,
-        takes,
-        negatable,
-        help,
-    }
-}
-
 const FILE: Takes = Takes::Required("FILE");
 const CHANNEL: Takes = Takes::Required("CHANNEL");
 const ADDRESS: Takes = Takes::Required("ADDRESS");
@@ -48,111 +39,117 @@ const USAGE: Usage = Usage {
     arguments: &[Argument {
         name: "ADDRESS",
         help: "the address, or several separated by commas; without it, addresses are prompted for",
+        many: false,
     }],
     qualifiers: &[
-        q("alias_file", FILE, false, "the alias file"),
-        q(
+        Qualifier::new("alias_file", FILE, false, "the alias file"),
+        Qualifier::new(
             "channel",
             Takes::Nothing,
             true,
             "print what is known of the channel (default)",
         ),
-        q(
+        Qualifier::idle(
             "check_expansions",
             Takes::Nothing,
             true,
-            "accepted: every expanded address is always checked",
+            "every expanded address is always checked",
         ),
-        q(
+        Qualifier::new(
             "configuration_file",
             FILE,
             false,
             "the file of rewrite rules and channels",
         ),
-        q(
+        Qualifier::new(
             "database",
             Takes::Required("LIST"),
             false,
             "noGENERAL, noREVERSE, noFORWARD, or NAME=FILE",
         ),
-        q(
+        Qualifier::new(
             "debug",
             Takes::Optional("all"),
             true,
             "print how the result came about; =all: rules that there are not, too",
         ),
-        q(
+        Qualifier::idle(
             "delivery_receipt",
             Takes::Nothing,
             true,
-            "accepted, without effect",
+            "no message is made that could ask for one",
         ),
-        q(
+        Qualifier::new(
             "destination_channel",
             CHANNEL,
             false,
             "the channel that header addresses and the sender go to",
         ),
-        q("filter", Takes::Nothing, true, "accepted, without effect"),
-        q(
+        Qualifier::idle("filter", Takes::Nothing, true, "this tool applies no filters"),
+        Qualifier::new(
             "from",
             ADDRESS,
             true,
             "envelope From, for the access tables; -nofrom: none",
         ),
-        q("grey", Takes::Required("N"), false, "accepted, without effect"),
-        q(
+        Qualifier::idle("grey", Takes::Required("N"), false, "nothing is greylisted here"),
+        Qualifier::new(
             "image_file",
             Takes::Optional("FILE"),
             true,
             "-noimage_file: read the text files",
         ),
-        q(
+        Qualifier::new(
             "input",
             FILE,
             false,
             "read addresses from a file, without prompts",
         ),
-        q(
+        Qualifier::new(
             "json",
             Takes::Nothing,
             false,
             "print a JSON object for each address, and no prompts",
         ),
-        q(
+        Qualifier::new(
             "local_alias",
             Takes::Required("NAME"),
             true,
             "what the local host is called in the results",
         ),
-        q(
+        Qualifier::new(
             "mapping_file",
             FILE,
             true,
             "the mapping file; -nomapping_file: none",
         ),
-        q("option_file", FILE, true, "the option file; -nooption_file: none"),
-        q("output", FILE, false, "write results to a file"),
-        q("read_receipt", Takes::Nothing, true, "accepted, without effect"),
-        q(
+        Qualifier::new("option_file", FILE, true, "the option file; -nooption_file: none"),
+        Qualifier::new("output", FILE, false, "write results to a file"),
+        Qualifier::idle(
+            "read_receipt",
+            Takes::Nothing,
+            true,
+            "no message is made that could ask for one",
+        ),
+        Qualifier::idle(
             "reprocessing",
             Takes::Nothing,
             true,
-            "accepted: the source channel alone decides",
+            "the source channel alone decides",
         ),
-        q(
+        Qualifier::idle(
             "restricted",
             Takes::Required("N"),
             false,
-            "accepted, without effect",
+            "no rewriting depends on it",
         ),
-        q(
+        Qualifier::new(
             "sender",
             ADDRESS,
             false,
             "the authenticated sender, for the access tables",
         ),
-        q(
+        Qualifier::new(
             "source_channel",
             CHANNEL,
             false,
@@ -173,11 +170,9 @@ struct Session<'p> {
 }
 
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let trace = match parsed.get("debug") {
         Given::Present(Some(value)) if value.eq_ignore_ascii_case("all") => Some(true),
         Given::Present(Some(value)) => {
