@@ -324,62 +324,86 @@ enum What {
     Return,
 }
 
+/// What came of one entry.
+#[derive(Serialize)]
+struct Done {
+    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    ok: bool,
+    code: String,
+    text: String,
+}
+
 async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
-    let mut text = String::new();
-    let mut ok = true;
+    let mut all = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(entry) = server.spool.entry(EntryId(id)) else {
-            text.push_str(&format!("%QM-E-NOFILE, no message {id} in the queue\n"));
-            ok = false;
-            continue;
+        let entry = server.spool.entry(EntryId(id));
+        let file = entry.as_ref().map(|e| e.file_name());
+        let result = match entry {
+            Some(entry) => one(server, &entry, what).await,
+            None => Err(("NOFILE", format!("no message {id} in the queue"))),
         };
-        let name = entry.file_name();
-        if what != What::Release && !server.scheduler.forget(&entry) {
-            text.push_str(&format!(
-                "%QM-E-ACTIVE, {name} is being delivered now, try again\n"
-            ));
-            ok = false;
-            continue;
-        }
-        let result = match what {
-            What::Release => {
-                let change = Change {
-                    held: Some(false),
-                    next_attempt: Some(0),
-                    ..Change::default()
-                };
-                let done = server.spool.update(entry.id, change).await;
-                if let Some(entry) = server.spool.entry(entry.id) {
-                    server.scheduler.hurry(&entry);
-                }
-                done
-            }
-            What::Hold => operator::hold(server, &entry).await,
-            What::Delete => operator::delete(server, &entry).await,
-            What::Return => operator::give_back(server, &entry).await,
+        let (ok, code, text) = match result {
+            Ok((word, text)) => (true, format!("%QM-I-{word}"), text),
+            Err((word, text)) => (false, format!("%QM-E-{word}"), text),
         };
-        match result {
-            Ok(()) => {
-                let (word, did) = match what {
-                    What::Release => ("RELEASED", "released"),
-                    What::Hold => ("HELD", "held"),
-                    What::Delete => ("DELETED", "deleted"),
-                    What::Return => ("RETURNED", "returned"),
-                };
-                text.push_str(&format!("%QM-I-{word}, {did} the message file {name}\n"));
-            }
-            Err(error) => {
-                ok = false;
-                if what != What::Release {
-                    server.scheduler.add(&entry, crate::server::now());
-                }
-                text.push_str(&format!("%QM-E-FAILED, {name}: {error}\n"));
-            }
-        }
+        all.push(Done {
+            id,
+            file,
+            ok,
+            code,
+            text,
+        });
     }
+    let lines = all.iter().map(|done| format!("{}, {}\n", done.code, done.text));
     Response {
-        ok,
-        text,
-        ..Response::default()
+        ok: all.iter().all(|done| done.ok),
+        text: lines.collect(),
+        data: serde_json::to_value(&all).unwrap_or_default(),
+    }
+}
+
+/// Does it to one entry; a word and a sentence say what was done, or why it was not.
+async fn one(
+    server: &Arc<Server>,
+    entry: &Arc<Entry>,
+    what: What,
+) -> Result<(&'static str, String), (&'static str, String)> {
+    let name = entry.file_name();
+    if what != What::Release && !server.scheduler.forget(entry) {
+        return Err(("ACTIVE", format!("{name} is being delivered now, try again")));
+    }
+    let result = match what {
+        What::Release => {
+            let change = Change {
+                held: Some(false),
+                next_attempt: Some(0),
+                ..Change::default()
+            };
+            let done = server.spool.update(entry.id, change).await;
+            if let Some(entry) = server.spool.entry(entry.id) {
+                server.scheduler.hurry(&entry);
+            }
+            done
+        }
+        What::Hold => operator::hold(server, entry).await,
+        What::Delete => operator::delete(server, entry).await,
+        What::Return => operator::give_back(server, entry).await,
+    };
+    let (word, did) = match what {
+        What::Release => ("RELEASED", "released"),
+        What::Hold => ("HELD", "held"),
+        What::Delete => ("DELETED", "deleted"),
+        What::Return => ("RETURNED", "returned"),
+    };
+    match result {
+        Ok(()) => Ok((word, format!("{did} the message file {name}"))),
+        Err(error) => {
+            if what != What::Release {
+                server.scheduler.add(entry, crate::server::now());
+            }
+            Err(("FAILED", format!("{name}: {error}")))
+        }
     }
 }

@@ -8,13 +8,16 @@ use clap::ArgMatches;
 use mta::configuration::{Layout, image};
 use mta::control::{Request, Response};
 
-use super::{layout, report};
+use super::{json, layout, report};
 use crate::argv::Usage;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
 /// Longest wait for the server's answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ids of one request; the server reads requests of 64 KiB at most.
+pub const IDS_AT_ONCE: usize = 1000;
 
 /// Asks the running server of a site.
 pub fn ask(layout: &Layout, request: &Request) -> Result<Response, Failure> {
@@ -32,6 +35,16 @@ pub fn ask(layout: &Layout, request: &Request) -> Result<Response, Failure> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(failed)?;
     serde_json::from_str(&line).map_err(|e| Failure::Failed(format!("the server gave no answer: {e}")))
+}
+
+/// Prints an answer as text, or as a JSON object with `ok` and `text`; its `ok` is the exit code.
+pub fn answered(response: &Response, as_json: bool, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    if !as_json {
+        return print(response, console);
+    }
+    let line = serde_json::json!({"ok": response.ok, "text": response.text.trim_end()});
+    json(&line, console)?;
+    Ok(if response.ok { Exit::Ok } else { Exit::No })
 }
 
 /// Prints an answer; its `ok` is the exit code.
@@ -54,11 +67,9 @@ const RELOAD: Usage = Usage {
 
 /// `imsimta reload`.
 pub fn reload(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = RELOAD.parse(args)?;
-    if parsed.help {
-        console.out.write_all(RELOAD.help().as_bytes())?;
+    let Some(_) = RELOAD.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let response = ask(&layout(console), &Request::Reload)?;
     match print(&response, console)? {
         Exit::Ok => Ok(Exit::Ok),
@@ -76,11 +87,9 @@ const CNBUILD: Usage = Usage {
 
 /// `imsimta cnbuild`.
 pub fn cnbuild(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = CNBUILD.parse(args)?;
-    if parsed.help {
-        console.out.write_all(CNBUILD.help().as_bytes())?;
+    let Some(_) = CNBUILD.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let layout = layout(console);
     match image::build(&layout).map_err(|e| Failure::Failed(e.to_string()))? {
         Ok(configuration) => {

@@ -27,6 +27,13 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(future))
 }
 
+/// Prints a value as one line of JSON.
+pub fn json(value: &(impl serde::Serialize + ?Sized), console: &mut Console<'_>) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|e| Failure::Failed(e.to_string()))?;
+    writeln!(console.out, "{line}")?;
+    Ok(())
+}
+
 /// The layout of the console's site.
 pub fn layout(console: &Console<'_>) -> Layout {
     Layout::new(console.site.clone())

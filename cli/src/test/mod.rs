@@ -45,7 +45,7 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         None => match args.first() {
             Some(first) if imsimta::wants_help(first) => {
                 let title = "Try a part of the site's policy without sending mail";
-                let help = imsimta::list(title, "imsimta test -TOOL", "Tools", "-", TOOLS);
+                let help = imsimta::list(title, "imsimta test -TOOL", "Tools", "-", imsimta::rows(TOOLS));
                 console.out.write_all(help.as_bytes())?;
                 return Ok(Exit::Ok);
             }

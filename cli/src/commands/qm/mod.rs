@@ -1,34 +1,234 @@
 //! `imsimta qm`: looking at the queue, and return, release, hold, delete (queue specification 15).
+//!
+//! Guarantees: nothing is touched that was not asked for. A number means a line of the last listing of this
+//! session, and nothing where there was none; `-channel` narrows what `-all` takes; a qualifier that is not
+//! known is an error; and before `-all` takes messages away, a person is asked.
+
+mod choice;
+mod show;
 
 use mta::control::{QueueEntry, Request};
 
 use super::{control, layout};
-use crate::argv::UsageError;
+use crate::argv::{Argument, Parsed, Qualifier, Takes, Usage, UsageError};
 use crate::console::{Console, read_line};
 use crate::{Exit, Failure};
 
-const HELP: &str = "\
-Look at the mail queue and work on it
+/// What a session at the prompt remembers; a call from the shell is a session of one subcommand.
+#[derive(Default)]
+struct Session {
+    /// The last listing, where there was one.
+    listing: Option<Vec<QueueEntry>>,
+}
 
-Usage: imsimta qm [SUBCOMMAND]
+/// One subcommand.
+struct Subcommand {
+    /// Its word; any beginning that is no other's will do.
+    name: &'static str,
+    usage: Usage,
+    run: fn(&Parsed, &mut Session, &mut Console<'_>) -> Result<Exit, Failure>,
+}
 
-Without a subcommand, commands are read from the prompt; numbers are those of the last listing.
+const JSON: Qualifier = Qualifier::new("json", Takes::Nothing, false, "print one JSON object a line");
+const ENVELOPE: Qualifier = Qualifier::new("envelope", Takes::Nothing, true, "sender and recipients, too");
+const CHANNEL: Argument = Argument {
+    name: "CHANNEL",
+    help: "this channel alone",
+    many: false,
+};
+const THE_CHANNEL: Argument = Argument {
+    name: "CHANNEL",
+    help: "the channel",
+    many: false,
+};
+const NUMBERS: &[Argument] = &[Argument {
+    name: "NUMBER",
+    help: "messages of the last listing: 3, 1-5 or 1,3,7; only at the prompt",
+    many: true,
+}];
+const OF_CHANNEL: Qualifier = Qualifier::new(
+    "channel",
+    Takes::Required("C"),
+    false,
+    "of what -all takes, this channel alone",
+);
+const ALL: Qualifier = Qualifier::new(
+    "all",
+    Takes::Nothing,
+    false,
+    "all messages of the last listing; all of the queue where there was none",
+);
+const ID: Qualifier = Qualifier::new(
+    "id",
+    Takes::Required("ID,..."),
+    false,
+    "messages by the ids that `directory -json` shows",
+);
+const CONFIRM: Qualifier = Qualifier::new(
+    "confirm",
+    Takes::Nothing,
+    true,
+    "ask first; at a terminal -all always asks, unless -noconfirm is given",
+);
+const CHOICE: &[Qualifier] = &[ALL, OF_CHANNEL, ID, CONFIRM, JSON];
+const ACT: &[Qualifier] = &[
+    ALL,
+    OF_CHANNEL,
+    ID,
+    CONFIRM,
+    Qualifier::new("log", Takes::Nothing, true, "say each message (default)"),
+    JSON,
+];
 
-  directory [-held] [-envelope] [-json] [CHANNEL]   messages in the queue
-  messages CHANNEL                                  ready and delayed messages of each host
-  release|hold|delete|return -channel=C -all        all messages of a channel
-  release|hold|delete|return NUMBER...              messages of the last listing (at the prompt)
-  summarize                                         messages of each channel
-  stop|start CHANNEL                                stop or start the processing of a channel
-  history [NUMBER...]                               the last failure of messages
-  exit
-";
+const fn usage(
+    command: &'static str,
+    about: &'static str,
+    arguments: &'static [Argument],
+    qualifiers: &'static [Qualifier],
+) -> Usage {
+    Usage {
+        command,
+        about,
+        arguments,
+        qualifiers,
+        notes: "",
+    }
+}
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "directory",
+        usage: usage(
+            "imsimta qm directory",
+            "List the messages in the queue",
+            &[CHANNEL],
+            &[
+                ENVELOPE,
+                Qualifier::new("held", Takes::Nothing, true, "held messages alone"),
+                JSON,
+            ],
+        ),
+        run: |parsed, session, console| show::directory(parsed, parsed.is_set("held"), session, console),
+    },
+    Subcommand {
+        name: "held",
+        usage: usage(
+            "imsimta qm held",
+            "List the held messages",
+            &[CHANNEL],
+            &[ENVELOPE, JSON],
+        ),
+        run: |parsed, session, console| show::directory(parsed, true, session, console),
+    },
+    Subcommand {
+        name: "messages",
+        usage: usage(
+            "imsimta qm messages",
+            "Count the ready and delayed messages of each host",
+            &[CHANNEL],
+            &[JSON],
+        ),
+        run: |parsed, _, console| show::messages(parsed, console),
+    },
+    Subcommand {
+        name: "summarize",
+        usage: usage(
+            "imsimta qm summarize",
+            "Count the messages of each channel",
+            &[],
+            &[JSON],
+        ),
+        run: |parsed, _, console| show::summarize(parsed, console),
+    },
+    Subcommand {
+        name: "history",
+        usage: usage(
+            "imsimta qm history",
+            "Show the last failure of messages",
+            NUMBERS,
+            CHOICE,
+        ),
+        run: history,
+    },
+    Subcommand {
+        name: "release",
+        usage: usage(
+            "imsimta qm release",
+            "Release held messages; try others at once",
+            NUMBERS,
+            ACT,
+        ),
+        run: |parsed, session, console| {
+            act(
+                parsed,
+                "release",
+                |ids| Request::Release { ids },
+                session,
+                console,
+            )
+        },
+    },
+    Subcommand {
+        name: "hold",
+        usage: usage(
+            "imsimta qm hold",
+            "Hold messages: they are kept and not tried",
+            NUMBERS,
+            ACT,
+        ),
+        run: |parsed, session, console| act(parsed, "hold", |ids| Request::Hold { ids }, session, console),
+    },
+    Subcommand {
+        name: "delete",
+        usage: usage(
+            "imsimta qm delete",
+            "Delete messages; nobody is told",
+            NUMBERS,
+            ACT,
+        ),
+        run: |parsed, session, console| {
+            act(parsed, "delete", |ids| Request::Delete { ids }, session, console)
+        },
+    },
+    Subcommand {
+        name: "return",
+        usage: usage(
+            "imsimta qm return",
+            "Return messages to their senders",
+            NUMBERS,
+            ACT,
+        ),
+        run: |parsed, session, console| {
+            act(parsed, "return", |ids| Request::Return { ids }, session, console)
+        },
+    },
+    Subcommand {
+        name: "stop",
+        usage: usage(
+            "imsimta qm stop",
+            "Stop the deliveries of a channel, until it is started again or the server restarts",
+            &[THE_CHANNEL],
+            &[JSON],
+        ),
+        run: |parsed, _, console| channel(parsed, |channel| Request::StopChannel { channel }, console),
+    },
+    Subcommand {
+        name: "start",
+        usage: usage(
+            "imsimta qm start",
+            "Start the deliveries of a stopped channel",
+            &[THE_CHANNEL],
+            &[JSON],
+        ),
+        run: |parsed, _, console| channel(parsed, |channel| Request::StartChannel { channel }, console),
+    },
+];
 
 /// `imsimta qm`.
 pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let mut listing = Vec::new();
+    let mut session = Session::default();
     if !args.is_empty() {
-        return command(args, &mut listing, console);
+        return command(args, &mut session, console);
     }
     loop {
         console.prompt("qm.maint> ")?;
@@ -39,251 +239,158 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         match words.first().map(|w| w.to_ascii_lowercase()).as_deref() {
             None => {}
             Some("exit" | "quit") => return Ok(Exit::Ok),
-            Some(_) => {
-                if let Err(error) = command(&words, &mut listing, console) {
-                    writeln!(console.err, "{error}")?;
-                }
-            }
+            Some(_) => match command(&words, &mut session, console) {
+                Err(failure @ Failure::Stream { .. }) => return Err(failure),
+                Err(failure) => writeln!(console.err, "{failure}")?,
+                Ok(_) => {}
+            },
         }
     }
 }
 
-fn command(
-    args: &[String],
-    listing: &mut Vec<QueueEntry>,
-    console: &mut Console<'_>,
-) -> Result<Exit, Failure> {
+fn command(args: &[String], session: &mut Session, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let Some((word, rest)) = args.split_first() else {
         return Ok(Exit::Usage);
     };
-    let word = word.to_ascii_lowercase();
-    let qualifiers: Vec<String> = rest
-        .iter()
-        .filter(|a| a.starts_with('-'))
-        .map(|a| a.trim_start_matches('-').to_ascii_lowercase())
-        .collect();
-    let has = |name: &str| {
-        qualifiers
-            .iter()
-            .any(|q| !q.is_empty() && name.starts_with(q.as_str()))
-    };
-    let value = |name: &str| {
-        qualifiers.iter().find_map(|q| {
-            q.split_once('=')
-                .filter(|(k, _)| !k.is_empty() && name.starts_with(k))
-                .map(|(_, v)| v.to_string())
-        })
-    };
-    let words: Vec<&String> = rest.iter().filter(|a| !a.starts_with('-')).collect();
-    let layout = layout(console);
-    let full = |short: &str, whole: &str| !short.is_empty() && whole.starts_with(short);
-    match word.as_str() {
-        "help" | "-help" | "--help" | "-h" => {
-            console.out.write_all(HELP.as_bytes())?;
-            Ok(Exit::Ok)
-        }
-        w if full(w, "directory") || w == "held" => {
-            let entries = queue(&layout)?;
-            let channel = words.first().map(|c| c.to_ascii_lowercase());
-            let held = w == "held" || has("held");
-            listing.clear();
-            listing.extend(
-                entries
-                    .into_iter()
-                    .filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c) && (!held || e.held)),
-            );
-            if has("json") {
-                for entry in &*listing {
-                    let json = serde_json::to_string(entry).map_err(|e| Failure::Failed(e.to_string()))?;
-                    writeln!(console.out, "{json}")?;
-                }
-                return Ok(Exit::Ok);
+    if crate::imsimta::wants_help(word) || word.eq_ignore_ascii_case("help") {
+        return match rest.first() {
+            Some(about) => {
+                console.out.write_all(find(about)?.usage.help().as_bytes())?;
+                Ok(Exit::Ok)
             }
-            list(listing, has("envelope"), console)?;
-            Ok(Exit::Ok)
-        }
-        w if full(w, "messages") => {
-            let response = control::ask(&layout, &Request::Counts)?;
-            writeln!(
-                console.out,
-                "{:<36} {:>15}  {:>16}",
-                "host", "active messages", "delayed messages"
-            )?;
-            for row in response.data.as_array().into_iter().flatten() {
-                let text = |k: &str| row[k].as_str().unwrap_or("").to_string();
-                if words
-                    .first()
-                    .is_none_or(|c| c.eq_ignore_ascii_case(&text("channel")))
-                {
-                    writeln!(
-                        console.out,
-                        "{:<36} {:>15}  {:>16}",
-                        text("host"),
-                        row["active"],
-                        row["delayed"]
-                    )?;
-                }
-            }
-            Ok(Exit::Ok)
-        }
-        w if full(w, "summarize") => summarize(&queue(&layout)?, console),
-        "stop" | "start" => {
-            let Some(channel) = words.first() else {
-                return Err(UsageError::Other(format!("`qm {word}` needs a channel")).into());
-            };
-            let channel = channel.to_ascii_lowercase();
-            let request = if word == "stop" {
-                Request::StopChannel { channel }
-            } else {
-                Request::StartChannel { channel }
-            };
-            control::print(&control::ask(&layout, &request)?, console)
-        }
-        "release" | "hold" | "delete" | "return" | "history" => {
-            if listing.is_empty() || has("all") {
-                *listing = queue(&layout)?;
-            }
-            let channel = value("channel");
-            let chosen: Vec<&QueueEntry> = if has("all") {
-                listing
-                    .iter()
-                    .filter(|e| channel.as_ref().is_none_or(|c| &e.channel == c))
-                    .collect()
-            } else {
-                numbers(&words, listing.len())?
-                    .into_iter()
-                    .filter_map(|n| listing.get(n - 1))
-                    .collect()
-            };
-            if word == "history" {
-                for entry in chosen {
-                    writeln!(
-                        console.out,
-                        "{}  {} attempt(s), last: {}",
-                        entry.file, entry.attempts, entry.last
-                    )?;
-                }
-                return Ok(Exit::Ok);
-            }
-            if chosen.is_empty() {
-                return Err(UsageError::Other(format!(
-                    "`qm {word}`: no message is meant; give numbers of the last listing, or -channel=C -all"
-                ))
-                .into());
-            }
-            let ids = chosen.iter().map(|e| e.id).collect();
-            let request = match word.as_str() {
-                "release" => Request::Release { ids },
-                "hold" => Request::Hold { ids },
-                "delete" => Request::Delete { ids },
-                _ => Request::Return { ids },
-            };
-            control::print(&control::ask(&layout, &request)?, console)
-        }
-        _ => Err(UsageError::Other(format!(
-            "`qm {word}` is not known; `imsimta qm help` lists the subcommands"
-        ))
-        .into()),
+            None => help(console),
+        };
+    }
+    let subcommand = find(word)?;
+    match subcommand.usage.read(rest, console)? {
+        Some(parsed) => (subcommand.run)(&parsed, session, console),
+        None => Ok(Exit::Ok),
     }
 }
 
-fn queue(layout: &mta::configuration::Layout) -> Result<Vec<QueueEntry>, Failure> {
-    let response = control::ask(layout, &Request::Queue)?;
+/// The subcommand that a word, or the beginning of one, means.
+fn find(word: &str) -> Result<&'static Subcommand, UsageError> {
+    let name = word.to_ascii_lowercase();
+    let fits: Vec<&Subcommand> = SUBCOMMANDS
+        .iter()
+        .filter(|s| !name.is_empty() && s.name.starts_with(&name))
+        .collect();
+    match fits.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let names: Vec<String> = SUBCOMMANDS.iter().map(|s| s.name.to_string()).collect();
+            Err(UsageError::Command {
+                word: format!("qm {word}"),
+                program: "imsimta qm",
+                nearest: policy::mapping::nearest(&name, names.iter()).map(|n| format!("qm {n}")),
+            })
+        }
+        several => {
+            let fits: Vec<&str> = several.iter().map(|s| s.name).collect();
+            Err(UsageError::Other(format!(
+                "`{word}` is short for several subcommands: {}; write one more letter",
+                fits.join(", ")
+            )))
+        }
+    }
+}
+
+fn help(console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let rows = SUBCOMMANDS.iter().map(|s| (s.name, s.usage.about));
+    let rows = rows.chain([
+        ("help", "print this, or the help of a subcommand"),
+        ("exit", "leave the prompt"),
+    ]);
+    let title = "Look at the mail queue and work on it";
+    let text = crate::imsimta::list(title, "imsimta qm SUBCOMMAND", "Subcommands", "", rows);
+    let more = "\nWithout a subcommand, commands are read from the prompt.\n";
+    console.out.write_all((text + more).as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// The queue as it is now.
+fn queue(console: &Console<'_>) -> Result<Vec<QueueEntry>, Failure> {
+    let response = control::ask(&layout(console), &Request::Queue)?;
     serde_json::from_value(response.data)
         .map_err(|e| Failure::Failed(format!("the server's answer cannot be read: {e}")))
 }
 
-fn numbers(words: &[&String], count: usize) -> Result<Vec<usize>, Failure> {
-    let mut numbers = Vec::new();
-    for item in words.iter().flat_map(|w| w.split(',')).filter(|i| !i.is_empty()) {
-        let range = match item.split_once('-') {
-            Some((a, b)) => a.parse().ok().zip(b.parse().ok()),
-            None => item.parse().ok().map(|n: usize| (n, n)),
-        };
-        match range {
-            Some((a, b)) if a >= 1 && a <= b && b <= count => numbers.extend(a..=b),
-            _ => {
-                return Err(UsageError::Other(format!(
-                    "`{item}` is not among the {count} message(s) of the last listing"
-                ))
-                .into());
+fn history(parsed: &Parsed, session: &mut Session, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let Some(chosen) = choice::entries(parsed, "history", false, session, console)? else {
+        return Ok(Exit::No);
+    };
+    // what happened since the listing counts, too
+    let now = queue(console)?;
+    let current = |id: u64| now.iter().find(|e| e.id == id);
+    let mut exit = Exit::Ok;
+    for id in chosen {
+        match current(id) {
+            Some(e) if parsed.is_set("json") => {
+                let line =
+                    serde_json::json!({"id": e.id, "file": e.file, "attempts": e.attempts, "last": e.last});
+                writeln!(console.out, "{line}")?;
+            }
+            Some(e) => writeln!(
+                console.out,
+                "{}  {} attempt(s), last: {}",
+                e.file, e.attempts, e.last
+            )?,
+            None => {
+                exit = Exit::No;
+                writeln!(console.err, "%QM-E-NOFILE, no message {id} in the queue")?;
             }
         }
     }
-    Ok(numbers)
+    Ok(exit)
 }
 
-fn list(entries: &[QueueEntry], envelope: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let now = jiff::Zoned::now();
-    writeln!(console.out, "{}", now.strftime("%a, %d %b %Y %H:%M:%S %z"))?;
-    writeln!(console.out, "Data gathered from the queue")?;
-    let mut channels: Vec<&str> = entries.iter().map(|e| e.channel.as_str()).collect();
-    channels.sort_unstable();
-    channels.dedup();
-    let rule = "-".repeat(62);
-    let mut grand = 0;
-    for channel in channels {
-        writeln!(console.out, "\nChannel: {channel:<24} Size Queued since\n{rule}")?;
-        let mut total = 0;
-        for (n, entry) in entries.iter().enumerate().filter(|(_, e)| e.channel == channel) {
-            let blocks = entry.size.div_ceil(1024);
-            total += blocks;
-            let since = jiff::Timestamp::from_second(entry.arrived)
-                .unwrap_or_default()
-                .to_zoned(now.time_zone().clone());
-            writeln!(
-                console.out,
-                "{} {:<28} {blocks:>5} {}",
-                n + 1,
-                entry.file,
-                since.strftime("%d-%b-%Y %H:%M:%S")
-            )?;
-            if envelope {
-                writeln!(console.out, "    Envelope From: {}", entry.from)?;
-                for to in &entry.to {
-                    writeln!(console.out, "    Envelope To: {to}")?;
+/// Asks the server to do something to the messages that are meant.
+fn act(
+    parsed: &Parsed,
+    word: &str,
+    request: fn(Vec<u64>) -> Request,
+    session: &mut Session,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let Some(ids) = choice::entries(parsed, word, true, session, console)? else {
+        return Ok(Exit::No);
+    };
+    let quiet = *parsed.get("log") == crate::argv::Given::Negated;
+    let layout = layout(console);
+    let mut exit = Exit::Ok;
+    for some in ids.chunks(control::IDS_AT_ONCE) {
+        let response = control::ask(&layout, &request(some.to_vec()))?;
+        if !response.ok {
+            exit = Exit::No;
+        }
+        if parsed.is_set("json") {
+            for done in response.data.as_array().into_iter().flatten() {
+                if !quiet || done["ok"] == false {
+                    writeln!(console.out, "{done}")?;
                 }
             }
+            continue;
         }
-        writeln!(console.out, "{rule}\nTotal size: {total:>25}")?;
-        grand += total;
+        for line in response.text.lines() {
+            if !line.starts_with("%QM-I-") {
+                writeln!(console.err, "{line}")?;
+            } else if !quiet {
+                writeln!(console.out, "{line}")?;
+            }
+        }
     }
-    writeln!(console.out, "\nGrand total size: {grand:>19}")?;
-    Ok(())
+    Ok(exit)
 }
 
-fn summarize(entries: &[QueueEntry], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let mut channels: std::collections::BTreeMap<&str, (u64, u64, i64)> = Default::default();
-    for entry in entries {
-        let row = channels.entry(&entry.channel).or_insert((0, 0, i64::MAX));
-        row.0 += 1;
-        row.1 += entry.size.div_ceil(1024);
-        row.2 = row.2.min(entry.arrived);
-    }
-    writeln!(
-        console.out,
-        "{:24} {:>9}  {:>10}  Oldest\n{:24} {:>9}  {:>10}  {}",
-        "Channel",
-        "Queued",
-        "Size (Kb)",
-        "-".repeat(23),
-        "-".repeat(9),
-        "-".repeat(10),
-        "-".repeat(18)
-    )?;
-    let (mut count, mut size) = (0, 0);
-    for (channel, (n, kb, oldest)) in channels {
-        let oldest = jiff::Timestamp::from_second(oldest)
-            .unwrap_or_default()
-            .to_zoned(jiff::tz::TimeZone::system());
-        writeln!(
-            console.out,
-            "{channel:24} {n:>9}  {kb:>10}  {}",
-            oldest.strftime("%d %b, %H:%M:%S")
-        )?;
-        count += n;
-        size += kb;
-    }
-    writeln!(console.out, "{:24} {count:>9}  {size:>10}", "Totals")?;
-    Ok(Exit::Ok)
+/// Stops or starts a channel.
+fn channel(
+    parsed: &Parsed,
+    request: fn(String) -> Request,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let Some(channel) = parsed.arguments.first() else {
+        return Err(UsageError::Other("which channel? write its name".into()).into());
+    };
+    let response = control::ask(&layout(console), &request(channel.to_ascii_lowercase()))?;
+    control::answered(&response, parsed.is_set("json"), console)
 }
