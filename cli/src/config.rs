@@ -105,9 +105,7 @@ fn from_image(
         ));
     }
     for file in image.stale(&layout) {
-        console.note(&format!(
-            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-        ));
+        console.note(&image::stale_note(&file));
     }
     let reader = |name: &str| {
         let text = image.includes.get(name).cloned();

@@ -91,6 +91,13 @@ pub struct Configuration {
     pub scripts: SiteScripts,
 }
 
+impl Configuration {
+    /// A sentence about each text that is newer than the compiled configuration.
+    pub fn stale_notes(&self) -> impl Iterator<Item = String> {
+        self.stale.iter().map(|file| image::stale_note(file))
+    }
+}
+
 /// Reads the configuration texts of a site folder. A file that is there and cannot be read is an error: without
 /// its tables the site would load, and relay for everybody.
 pub fn texts(layout: &Layout) -> Result<Texts, LoadError> {

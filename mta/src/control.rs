@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::explain;
 use crate::queue::operator;
-use crate::server::{ReloadError, Server};
+use crate::server::{ReloadError, Server, now};
 
 /// Longest request, in octets.
 const REQUEST_LIMIT: usize = 64 * 1024;
@@ -274,17 +274,11 @@ fn reload(server: &Server) -> Response {
     match server.reload() {
         Ok(configuration) => {
             let site = &configuration.site;
-            let stale = configuration.stale.iter().map(|file| {
-                format!("note: {file} is newer than the compiled configuration: run `imsimta cnbuild`")
-            });
+            let stale = configuration.stale_notes().map(|note| format!("note: {note}"));
             let said = site.diagnostics.iter().map(|d| d.render(&site.sources, false));
             let mut text = said.chain(stale).collect::<Vec<String>>().join("\n");
             if !text.is_empty() {
                 text.push('\n');
-            }
-            for file in &configuration.stale {
-                let said = "is newer than the compiled configuration, which is used: run `imsimta cnbuild`";
-                text.push_str(&format!("note: {file} {said}\n"));
             }
             text.push_str("the configuration was loaded; it is in force for every new transaction");
             Response {
@@ -400,8 +394,9 @@ async fn one(
     match result {
         Ok(()) => Ok((word, format!("{did} the message file {name}"))),
         Err(error) => {
+            // it is in the queue as it was, so it keeps its turn
             if what != What::Release {
-                server.scheduler.add(entry, crate::server::now());
+                server.scheduler.add(entry, now());
             }
             Err(("FAILED", format!("{name}: {error}")))
         }

@@ -43,10 +43,8 @@ pub fn layout(console: &Console<'_>) -> Layout {
 pub fn load(layout: &Layout, warnings: bool, console: &mut Console<'_>) -> Result<Configuration, Failure> {
     match read(layout) {
         Ok(configuration) => {
-            for file in &configuration.stale {
-                console.note(&format!(
-                    "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-                ));
+            for note in configuration.stale_notes() {
+                console.note(&note);
             }
             if warnings {
                 let site = &configuration.site;

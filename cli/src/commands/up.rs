@@ -197,10 +197,8 @@ fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure
     if let Some((_, address)) = &running.server.metermaid {
         writeln!(console.out, "  {:<12} {address}", "MeterMaid")?;
     }
-    for file in &configuration.stale {
-        console.note(&format!(
-            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-        ));
+    for note in configuration.stale_notes() {
+        console.note(&note);
     }
     let r = &running.recovery;
     for problem in &r.problems {
