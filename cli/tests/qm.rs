@@ -284,3 +284,52 @@ fn takes_what_was_asked_for() {
         assert!(!case.err.is_empty() || ran.err.is_empty(), "{said}");
     }
 }
+
+#[test]
+fn many_messages_are_named_in_parts_that_the_server_reads() {
+    let site = directory("qm-many");
+    let server = FakeServer::start(&site, |request| match request["do"].as_str() {
+        Some("queue") => {
+            let entry = |id: u64| {
+                let mut entry = queue()[0].clone();
+                entry["id"] = id.into();
+                entry
+            };
+            json!({"ok": true, "data": (1..=9_000).map(entry).collect::<Value>()})
+        }
+        _ => answer(request),
+    });
+    let ran = run(Program::Imsimta, &site, &["qm", "release", "-all"], "", false);
+    assert_eq!(ran.exit.code(), 0, "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 9_000);
+    let asked = server.asked();
+    assert!(asked.len() > 2 && asked[0] == "queue", "{} requests", asked.len());
+    // the limit of the server is 64 KiB, and an id may have 20 digits
+    for request in &asked[1..] {
+        let ids = request.matches(',').count() + 1;
+        assert!(ids * 21 < 64 * 1024, "{ids} ids at once");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_said_to_be_none() {
+    let site = directory("qm-silent");
+    let layout = mta::configuration::Layout::new(&site);
+    let ask = || {
+        let patience = std::time::Duration::from_millis(50);
+        let request = mta::control::Request::Status;
+        cli::commands::control::ask_within(&layout, &request, patience)
+            .unwrap_err()
+            .to_string()
+    };
+    let nobody = ask();
+    assert!(nobody.contains("no server runs on"), "{nobody}");
+    std::fs::create_dir_all(site.join("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(layout.control()).unwrap();
+    // nobody takes the connection, but there is somebody
+    let silent = ask();
+    assert!(silent.contains("may still be working"), "{silent}");
+    drop(listener);
+    let stale = ask();
+    assert!(stale.contains("no server runs on"), "{stale}");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use store::spool::{Change, Entry, EntryId};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -13,7 +13,7 @@ use crate::explain;
 use crate::queue::operator;
 use crate::server::{ReloadError, Server, now};
 
-/// Longest request, in octets.
+/// Longest request, in octets: some thousands of ids.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
 /// What can be asked.
@@ -155,20 +155,37 @@ pub fn listen(server: &Arc<Server>) -> std::io::Result<JoinHandle<()>> {
 
 async fn answer(server: Arc<Server>, stream: UnixStream) {
     let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, REQUEST_LIMIT as u64)).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let response = match serde_json::from_str(&line) {
-            Ok(request) => perform(&server, request).await,
-            Err(error) => Response {
-                text: format!("not a request: {error}"),
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // the limit is that of each request, not of all that a client asks
+        let mut limited = AsyncReadExt::take(&mut read, REQUEST_LIMIT as u64 + 1);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(read) if read > 0 => {}
+            _ => return,
+        }
+        let too_long = line.len() > REQUEST_LIMIT;
+        let response = if too_long {
+            Response {
+                text: format!("the request is longer than {REQUEST_LIMIT} octets; ask for less at once"),
                 ..Response::default()
-            },
+            }
+        } else {
+            match serde_json::from_slice(&line) {
+                Ok(request) => perform(&server, request).await,
+                Err(error) => Response {
+                    text: format!("not a request: {error}"),
+                    ..Response::default()
+                },
+            }
         };
         let Ok(mut text) = serde_json::to_string(&response) else {
             return;
         };
         text.push('\n');
-        if write.write_all(text.as_bytes()).await.is_err() {
+        // what follows in a request that is too long is no request
+        if write.write_all(text.as_bytes()).await.is_err() || too_long {
             return;
         }
     }

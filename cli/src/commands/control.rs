@@ -1,6 +1,6 @@
 //! Asking the running server: `imsimta reload`, `imsimta cnbuild`, `sluice status`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -21,20 +21,40 @@ pub const IDS_AT_ONCE: usize = 1000;
 
 /// Asks the running server of a site.
 pub fn ask(layout: &Layout, request: &Request) -> Result<Response, Failure> {
+    ask_within(layout, request, PATIENCE)
+}
+
+/// [`ask`] with a longest wait of one's own.
+pub fn ask_within(layout: &Layout, request: &Request, patience: Duration) -> Result<Response, Failure> {
     let path = layout.control();
-    let failed = |e: std::io::Error| {
+    let root = layout.root.display();
+    let mut stream = UnixStream::connect(&path).map_err(|e| {
         Failure::Failed(format!(
-            "no server runs on {} ({e}); start one with `sluice up`",
-            layout.root.display()
+            "no server runs on {root} ({e}); start one with `sluice up`"
         ))
+    })?;
+    // from here on there is a server; what it was asked may have been done
+    let failed = |e: std::io::Error| match e.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::Failed(format!(
+            "the server on {root} has not answered for {} seconds and may still be working on it; look before you \
+             ask again",
+            patience.as_secs_f32()
+        )),
+        _ => Failure::Failed(format!(
+            "the server on {root} ended the conversation ({e}); what was asked may have been done or not"
+        )),
     };
-    let mut stream = UnixStream::connect(&path).map_err(failed)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
+    stream.set_write_timeout(Some(patience)).map_err(failed)?;
     let text = serde_json::to_string(request).map_err(|e| Failure::Failed(e.to_string()))?;
     writeln!(stream, "{text}").map_err(failed)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(failed)?;
-    serde_json::from_str(&line).map_err(|e| Failure::Failed(format!("the server gave no answer: {e}")))
+    if line.is_empty() {
+        return Err(failed(ErrorKind::UnexpectedEof.into()));
+    }
+    serde_json::from_str(&line)
+        .map_err(|e| Failure::Failed(format!("the answer of the server on {root} cannot be read: {e}")))
 }
 
 /// Prints an answer as text, or as a JSON object with `ok` and `text`; its `ok` is the exit code.
