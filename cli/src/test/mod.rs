@@ -5,6 +5,7 @@ mod mapping;
 mod matching;
 mod rewrite;
 mod rewrite_report;
+mod strings;
 
 use crate::argv::{self, UsageError};
 use crate::console::Console;
