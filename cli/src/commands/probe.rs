@@ -12,6 +12,7 @@ use policy::mapping::FlagSet;
 use policy::site::Site;
 
 use super::{block_on, layout};
+use crate::argv::UsageError;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -70,10 +71,11 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     let table = text("table");
     let Some(point) = Point::by_table(&table) else {
         let all: Vec<&str> = Point::ALL.iter().map(|p| p.table()).collect();
-        return Err(Failure::Failed(format!(
+        return Err(UsageError::Other(format!(
             "{table} is not a policy point; those are {}",
             all.join(", ")
-        )));
+        ))
+        .into());
     };
     let site = match matches.get_one::<String>("mapping-file") {
         Some(file) => from_file(file, console)?,

@@ -127,3 +127,20 @@ impl FakeServer {
         words.collect()
     }
 }
+
+/// A whole site, as `sluice up` makes one.
+pub fn new_site(name: &str) -> PathBuf {
+    let path = directory(name);
+    std::fs::remove_dir_all(&path).unwrap();
+    let new = mta::up::NewSite {
+        host: "mail.example.com".into(),
+        domain: "example.com".into(),
+        port: 0,
+    };
+    mta::up::create(&mta::configuration::Layout::new(&path), &new).unwrap();
+    path
+}
+
+pub fn sluice(site: &Path, args: &[&str], input: &str) -> Ran {
+    run(Program::Sluice, site, args, input, false)
+}

@@ -23,11 +23,11 @@ fn exit_codes_say_what_happened() {
     let cases: Vec<(&str, Vec<&str>, i32)> = vec![
         ("probe, allowed", vec!["probe", "ORIG_SEND_ACCESS", allowed], 0),
         ("probe, refused", vec!["probe", "ORIG_SEND_ACCESS", refused], 1),
-        ("probe, no such table", vec!["probe", "NO_ACCESS", allowed], 1),
+        ("probe, no such table", vec!["probe", "NO_ACCESS", allowed], 2),
         ("probe, too few arguments", vec!["probe", "ORIG_SEND_ACCESS"], 2),
         ("explain, accepted", with("alice@example.com"), 0),
         ("explain, refused", with("c@d.example"), 1),
-        ("explain, no client", vec!["explain"], 1),
+        ("explain, no client", vec!["explain"], 2),
         ("explain, last", vec!["explain", "--last"], 0),
         ("status", vec!["status"], 0),
         ("send, accepted", vec!["send", "--to", "alice@example.com"], 0),
