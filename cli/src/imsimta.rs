@@ -111,12 +111,26 @@ fn version(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         command: "imsimta version",
         about: "Print the version of this program and the system it was built for",
         arguments: &[],
-        qualifiers: &[],
+        qualifiers: &[argv::Qualifier::new(
+            "json",
+            argv::Takes::Nothing,
+            false,
+            "print one JSON object",
+        )],
         notes: "",
     };
-    let Some(_) = USAGE.read(args, console)? else {
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
     };
+    if parsed.is_set("json") {
+        let version = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "system": std::env::consts::OS,
+            "machine": std::env::consts::ARCH,
+        });
+        commands::json(&version, console)?;
+        return Ok(Exit::Ok);
+    }
     writeln!(
         console.out,
         "Sluice {} ({} {})",

@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use mta::configuration::{Layout, image};
 use mta::control::{Request, Response};
 
-use super::{json, layout, report};
-use crate::argv::Usage;
+use super::{at, dir, json, json_flag, layout, report};
+use crate::argv::{Qualifier, Takes, Usage};
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -77,21 +77,23 @@ pub fn print(response: &Response, console: &mut Console<'_>) -> Result<Exit, Fai
     Ok(Exit::No)
 }
 
+const JSON: Qualifier = Qualifier::new("json", Takes::Nothing, false, "print one JSON object");
+
 const RELOAD: Usage = Usage {
     command: "imsimta reload",
     about: "Put the changed configuration in force in the running server, all of it or nothing",
     arguments: &[],
-    qualifiers: &[],
+    qualifiers: &[JSON],
     notes: "Without a compiled configuration the texts are read; with one, run `imsimta cnbuild` first.",
 };
 
 /// `imsimta reload`.
 pub fn reload(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Some(_) = RELOAD.read(args, console)? else {
+    let Some(parsed) = RELOAD.read(args, console)? else {
         return Ok(Exit::Ok);
     };
     let response = ask(&layout(console), &Request::Reload)?;
-    match print(&response, console)? {
+    match answered(&response, parsed.is_set("json"), console)? {
         Exit::Ok => Ok(Exit::Ok),
         _ => Ok(Exit::Config),
     }
@@ -101,13 +103,13 @@ const CNBUILD: Usage = Usage {
     command: "imsimta cnbuild",
     about: "Check the configuration texts and compile them into the image that programs load",
     arguments: &[],
-    qualifiers: &[],
+    qualifiers: &[JSON],
     notes: "With errors, an image that is there stays as it is.",
 };
 
 /// `imsimta cnbuild`.
 pub fn cnbuild(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Some(_) = CNBUILD.read(args, console)? else {
+    let Some(parsed) = CNBUILD.read(args, console)? else {
         return Ok(Exit::Ok);
     };
     let layout = layout(console);
@@ -119,6 +121,17 @@ pub fn cnbuild(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failu
             }
             let tables = site.program.tables();
             let entries: usize = tables.iter().map(|t| t.len()).sum();
+            if parsed.is_set("json") {
+                let built = serde_json::json!({
+                    "image": layout.image().display().to_string(),
+                    "channels": site.channels.len(),
+                    "tables": tables.len(),
+                    "entries": entries,
+                    "aliases": site.aliases.len(),
+                });
+                json(&built, console)?;
+                return Ok(Exit::Ok);
+            }
             writeln!(
                 console.out,
                 "{}: {} channels, {} mapping tables with {entries} entries, {} aliases",
@@ -133,8 +146,40 @@ pub fn cnbuild(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failu
     }
 }
 
+/// The arguments of `status`.
+pub fn define_status(command: Command) -> Command {
+    command.arg(dir()).arg(json_flag("Print one JSON object"))
+}
+
 /// `sluice status`.
-pub fn status(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let response = ask(&layout(console), &Request::Status)?;
-    print(&response, console)
+pub fn status(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let response = ask(&at(matches, console), &Request::Status)?;
+    if !response.ok {
+        return print(&response, console);
+    }
+    if matches.get_flag("json") {
+        json(&response.data, console)?;
+        return Ok(Exit::Ok);
+    }
+    let mut rows = Vec::new();
+    flatten("", &response.data, &mut rows);
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in rows {
+        writeln!(console.out, "{name:width$}  {value:>9}")?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Counters by name, those within others as `outer.inner`; what is not there is left out.
+fn flatten(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                let dot = if name.is_empty() { "" } else { "." };
+                flatten(&format!("{name}{dot}{key}"), value, rows);
+            }
+        }
+        serde_json::Value::Null => {}
+        value => rows.push((name.to_string(), value.to_string())),
+    }
 }

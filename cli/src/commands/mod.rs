@@ -11,6 +11,7 @@ pub mod up;
 
 use std::future::Future;
 
+use clap::{Arg, ArgAction, ArgMatches};
 use grammar::Severity;
 use mta::configuration::{Configuration, Layout, read};
 use policy::site::LoadError;
@@ -25,6 +26,30 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
         .build()
         .map_err(|e| Failure::Failed(format!("cannot start: {e}")))?;
     Ok(runtime.block_on(future))
+}
+
+/// The option that names the site's folder, see [`at`].
+pub fn dir() -> Arg {
+    Arg::new("dir")
+        .long("dir")
+        .value_name("D")
+        .help("The site's folder; else SLUICE_SITE, else ./sluice-site")
+}
+
+/// The option for one JSON object a line.
+pub fn json_flag(help: &'static str) -> Arg {
+    Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+/// The site that [`dir`] names, or the console's; it is the console's from then on.
+pub fn at(matches: &ArgMatches, console: &mut Console<'_>) -> Layout {
+    if let Some(dir) = matches.get_one::<String>("dir") {
+        console.site = dir.into();
+    }
+    layout(console)
 }
 
 /// Prints a value as one line of JSON.

@@ -8,7 +8,7 @@ use mta::metermaid::settings::Settings;
 use mta::server::{Running, Server, StartError};
 use mta::up::{NewSite, add_user, create, exists};
 
-use super::{block_on, layout, report};
+use super::{at, block_on, layout, report};
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -132,8 +132,8 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
 }
 
 /// Serves the site's MeterMaid tables alone, until it is told to stop.
-pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let conf = match conf(&layout(console)) {
+pub fn run_metermaid(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let conf = match conf(&at(matches, console)) {
         Ok(conf) => conf,
         Err(error) => return Err(report(&error, console)?),
     };
@@ -273,7 +273,12 @@ fn domain_of(host: &str) -> String {
 pub fn define_user(command: Command) -> Command {
     let add = Command::new("add")
         .about("Add a user with a mailbox")
-        .arg(Arg::new("name").required(true).value_name("NAME"))
+        .arg(
+            Arg::new("name")
+                .required(true)
+                .value_name("NAME")
+                .help("The user name"),
+        )
         .arg(
             Arg::new("dir")
                 .long("dir")

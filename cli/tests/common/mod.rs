@@ -42,6 +42,7 @@ pub fn run(program: Program, site: &Path, args: &[&str], input: &str, interactiv
             err: &mut err,
             interactive,
             colour: false,
+            colour_out: false,
             site: site.to_path_buf(),
         },
     );

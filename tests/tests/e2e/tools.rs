@@ -165,7 +165,7 @@ fn json_has_the_keys_that_scripts_read() {
         "{sessions}"
     );
     // the others
-    let status = parse(&site.sluice(["status"]).expect(0));
+    let status = parse(&site.sluice(["status", "--json"]).expect(0));
     for key in [
         "sessions",
         "accepted",

@@ -224,6 +224,11 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
 ];
 
+/// The command lines of all subcommands.
+pub fn usages() -> impl Iterator<Item = &'static Usage> {
+    SUBCOMMANDS.iter().map(|s| &s.usage)
+}
+
 /// `imsimta qm`.
 pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
     let mut session = Session::default();
