@@ -34,9 +34,9 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "user",
-        about: "Add users",
-        define: commands::up::define_user,
-        run: commands::up::run_user,
+        about: "Add, list and remove users; change their passwords and status",
+        define: commands::user::define,
+        run: commands::user::run,
     },
     Subcommand {
         name: "send",

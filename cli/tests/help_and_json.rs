@@ -92,6 +92,7 @@ const CALLS: &[(&str, &str)] = &[
         "sluice sieve run --json SITE/wrong.sieve --message SITE/right.sieve",
     ),
     ("sluice sieve test", "sluice sieve test --json SITE/cases.svtest"),
+    ("sluice user list", "sluice user list --json --dir SITE"),
     ("sluice status", "sluice status --json --dir SITE"),
     ("imsimta version", "imsimta version -json"),
     ("imsimta reload", "imsimta reload -json"),

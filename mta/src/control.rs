@@ -22,6 +22,8 @@ const REQUEST_LIMIT: usize = 64 * 1024;
 pub enum Request {
     /// Load the configuration again.
     Reload,
+    /// Load the users again, and nothing else.
+    ReloadUsers,
     /// The last sessions, explained.
     Explain {
         /// How many.
@@ -199,6 +201,13 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
     };
     match request {
         Request::Reload => reload(server),
+        Request::ReloadUsers => match server.reload_users() {
+            Ok(()) => done("the users were loaded".into()),
+            Err(error) => Response {
+                text: error.to_string(),
+                ..Response::default()
+            },
+        },
         Request::Explain { last, all } => {
             let site = server.configuration.load().site.clone();
             let mut text = String::new();

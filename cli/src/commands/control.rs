@@ -19,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Ids of one request; the server reads requests of 64 KiB at most.
 pub const IDS_AT_ONCE: usize = 1000;
 
+/// Whether a server runs on a site. The socket of one that was killed is still there, and nobody listens.
+pub fn is_running(layout: &Layout) -> bool {
+    UnixStream::connect(layout.control()).is_ok()
+}
+
 /// Asks the running server of a site.
 pub fn ask(layout: &Layout, request: &Request) -> Result<Response, Failure> {
     ask_within(layout, request, PATIENCE)

@@ -8,6 +8,7 @@ pub mod qm;
 pub mod send;
 pub mod sieve;
 pub mod up;
+pub mod user;
 
 use std::future::Future;
 
