@@ -24,7 +24,7 @@ use super::rewrite_report::{Report, Submitted};
 use super::strings::{self, Input, Output};
 use crate::argv::{Argument, Given, Parsed, Qualifier, Takes, Usage, UsageError};
 use crate::commands;
-use crate::config::{read_text, table_path};
+use crate::config::{given_path, read_text};
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -249,7 +249,7 @@ fn load(parsed: &Parsed, console: &mut Console<'_>) -> Result<Configuration, Fai
         Err(error) => return Err(commands::report(&error, console)?),
     };
     let config = layout.config();
-    let read = |name: &str| match read_text(&table_path(name, &config)) {
+    let read = |name: &str| match read_text(&given_path(name, &config)) {
         Ok(text) => Ok(Some((name.to_string(), text))),
         Err(why) => Err(Failure::Config(format!("cannot read `{name}`: {why}"))),
     };
