@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Six entries on two channels; ids are not their numbers.
 fn queue() -> Value {
     let entry = |id: u64| {
-        let channel = if id % 2 == 0 { "tcp_local" } else { "ims-ms" };
+        let channel = if id.is_multiple_of(2) { "tcp_local" } else { "ims-ms" };
         json!({"id": id, "channel": channel, "host": "h.example", "file": format!("ZZ{id:011}.00"), "size": 700,
                "arrived": 1_795_537_856, "next_attempt": 0, "attempts": 1, "held": id == 14, "from": "a@b.example",
                "to": ["c@d.example"], "last": "no answer"})
