@@ -82,11 +82,7 @@ impl Answers {
             },
             _ if self.callouts_off => Answer::NotConfigured("callouts are switched off".into()),
             Ask::Effect(Effect::Sequence { file }) => {
-                let path = config::table_path(file, &mappings.directory);
-                if !path.is_absolute() && path.as_os_str() == file.as_str() {
-                    return Answer::NotConfigured(format!("sequence file `{file}`: write its full path"));
-                }
-                match mta::callout::sequence::next(&path) {
+                match mta::callout::sequence::next_of(&mappings.directory, file) {
                     Ok(number) => Answer::Found(number.to_string()),
                     Err(error) => Answer::NotConfigured(error.to_string()),
                 }

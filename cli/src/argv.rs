@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::Failure;
+use crate::console::Console;
 
 /// Whether a qualifier has a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,32 @@ pub struct Qualifier {
     pub negatable: bool,
     /// What it does, one line.
     pub help: &'static str,
+    /// Why it does nothing, where it is only accepted; who gives it is told.
+    pub idle: Option<&'static str>,
+}
+
+impl Qualifier {
+    /// A qualifier that does something.
+    pub const fn new(name: &'static str, takes: Takes, negatable: bool, help: &'static str) -> Self {
+        Qualifier {
+            name,
+            takes,
+            negatable,
+            help,
+            idle: None,
+        }
+    }
+
+    /// A qualifier that is accepted for the sake of old scripts and does nothing; `why` follows "has no effect:".
+    pub const fn idle(name: &'static str, takes: Takes, negatable: bool, why: &'static str) -> Self {
+        Qualifier {
+            name,
+            takes,
+            negatable,
+            help: "accepted, without effect",
+            idle: Some(why),
+        }
+    }
 }
 
 /// One positional argument.
@@ -50,6 +77,8 @@ pub struct Argument {
     pub name: &'static str,
     /// What it is, one line.
     pub help: &'static str,
+    /// It may be given more than once; only the last of a command may.
+    pub many: bool,
 }
 
 /// A command as it is called.
@@ -181,14 +210,27 @@ pub fn utf8(args: &[OsString]) -> Result<Vec<String>, Failure> {
     args.iter().enumerate().map(text).collect()
 }
 
-const HELP: Qualifier = Qualifier {
-    name: "help",
-    takes: Takes::Nothing,
-    negatable: false,
-    help: "print this",
-};
+const HELP: Qualifier = Qualifier::new("help", Takes::Nothing, false, "print this");
 
 impl Usage {
+    /// Reads a command line; `None` where help was asked for, which is then printed. Qualifiers that do nothing
+    /// get a note.
+    pub fn read(&self, args: &[String], console: &mut Console<'_>) -> Result<Option<Parsed>, Failure> {
+        let parsed = self.parse(args)?;
+        if parsed.help {
+            console.out.write_all(self.help().as_bytes())?;
+            return Ok(None);
+        }
+        for qualifier in self.qualifiers {
+            if let Some(why) = qualifier.idle
+                && *parsed.get(qualifier.name) != Given::Absent
+            {
+                console.note(&format!("-{} has no effect: {why}", qualifier.name));
+            }
+        }
+        Ok(Some(parsed))
+    }
+
     /// Reads a command line.
     pub fn parse(&self, args: &[String]) -> Result<Parsed, UsageError> {
         let mut parsed = Parsed {
@@ -200,7 +242,8 @@ impl Usage {
         let mut names_ended = false;
         while let Some(arg) = args.next() {
             if names_ended || !is_qualifier(arg) {
-                if parsed.arguments.len() == self.arguments.len() {
+                let many = self.arguments.last().is_some_and(|a| a.many);
+                if parsed.arguments.len() >= self.arguments.len() && !many {
                     return Err(UsageError::Argument(arg.clone()));
                 }
                 parsed.arguments.push(arg.clone());
@@ -284,7 +327,8 @@ impl Usage {
     pub fn help(&self) -> String {
         let mut out = format!("{}\n\nUsage: {}", self.about, self.command);
         for argument in self.arguments {
-            let _ = write!(out, " [{}]", argument.name);
+            let more = if argument.many { "..." } else { "" };
+            let _ = write!(out, " [{}{more}]", argument.name);
         }
         out.push_str(" [qualifiers]\n");
         let rows = |out: &mut String, title: &str, rows: Vec<(String, &str)>| {

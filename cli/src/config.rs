@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use grammar::diagnostic::has_errors;
 use grammar::{Diagnostic, Severity, Sources};
-use mta::configuration::{Layout, image};
+use mta::configuration::{Layout, NO_TABLE_PATH, image, table_path};
 use policy::program::Program;
 
 use crate::Failure;
@@ -105,9 +105,7 @@ fn from_image(
         ));
     }
     for file in image.stale(&layout) {
-        console.note(&format!(
-            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-        ));
+        console.note(&image::stale_note(&file));
     }
     let reader = |name: &str| {
         let text = image.includes.get(name).cloned();
@@ -127,7 +125,7 @@ fn from_image(
 
 fn from_text(choice: &Choice, config: &Path, console: &mut Console<'_>) -> Result<Mappings, Failure> {
     let (name, path) = match &choice.mapping_file {
-        Some(name) => (name.clone(), table_path(name, config)),
+        Some(name) => (name.clone(), given_path(name, config)),
         None => {
             let path = config.join("mappings");
             (path.display().to_string(), path)
@@ -144,10 +142,8 @@ fn from_text(choice: &Choice, config: &Path, console: &mut Console<'_>) -> Resul
     })?;
     let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let reader = |name: &str| {
-        if !name.starts_with('/') && !has_table_prefix(name) {
-            return Err("this is not a full path".to_string());
-        }
-        read_text(&table_path(name, &directory))
+        let path = table_path(&directory, name).ok_or(NO_TABLE_PATH)?;
+        read_text(&path)
     };
     let general = directory.join("general.txt");
     let general = match general.exists() {
@@ -183,7 +179,7 @@ fn build(choice: &Choice, texts: Texts<'_>, console: &mut Console<'_>) -> Result
     let parsed = grammar::mapping::parse(&mut sources, file, reader, &mut diagnostics);
     let program = Program::from_mappings(&parsed, &mut diagnostics);
     if let Some(name) = &choice.option_file {
-        let text = read_text(&table_path(name, &directory))
+        let text = read_text(&given_path(name, &directory))
             .map_err(|why| Failure::Config(format!("cannot read the option file `{name}`: {why}")))?;
         let file = sources.add(name.as_str(), text);
         let settings = grammar::options::parse(&mut sources, file, reader, &mut diagnostics);
@@ -230,17 +226,9 @@ pub fn show(diagnostics: &[Diagnostic], sources: &Sources, console: &mut Console
     }
 }
 
-fn has_table_prefix(name: &str) -> bool {
-    name.get(..11)
-        .is_some_and(|p| p.eq_ignore_ascii_case("IMTA_TABLE:"))
-}
-
-/// The path of a file that a configuration names.
-pub fn table_path(name: &str, directory: &Path) -> PathBuf {
-    match name.get(11..) {
-        Some(rest) if has_table_prefix(name) => directory.join(rest.trim_start_matches('/')),
-        _ => PathBuf::from(name),
-    }
+/// The path of a file that a command line names: as a configuration does, or any other path.
+pub fn given_path(name: &str, directory: &Path) -> PathBuf {
+    table_path(directory, name).unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// A text file, or a sentence that says why it cannot be read.

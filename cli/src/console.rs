@@ -23,8 +23,10 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// A person types the input.
     pub interactive: bool,
-    /// Diagnostics may be coloured.
+    /// What goes to standard error may be coloured.
     pub colour: bool,
+    /// What goes to standard output may be coloured.
+    pub colour_out: bool,
     /// The site's directory.
     pub site: PathBuf,
 }
@@ -39,6 +41,7 @@ pub fn with_process<T>(run: impl FnOnce(&mut Console<'_>) -> T) -> T {
         err: &mut io::stderr(),
         interactive: io::stdin().is_terminal(),
         colour: io::stderr().is_terminal() && set("NO_COLOR").is_none(),
+        colour_out: io::stdout().is_terminal() && set("NO_COLOR").is_none(),
         site: PathBuf::from(set("SLUICE_SITE").unwrap_or_else(|| OsString::from("./sluice-site"))),
     };
     run(&mut console)

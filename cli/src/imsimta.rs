@@ -53,7 +53,7 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         let title = "Manage the mail transfer agent and try its policy";
         console
             .out
-            .write_all(list(title, "imsimta COMMAND", "Commands", "", COMMANDS).as_bytes())?;
+            .write_all(list(title, "imsimta COMMAND", "Commands", "", rows(COMMANDS)).as_bytes())?;
         return Ok(Exit::Ok);
     }
     if argv::is_qualifier(word) && argv::normal(word) == "version" {
@@ -73,18 +73,30 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
     }
 }
 
+/// Names of commands, each with what it does.
+pub fn rows(commands: &[Command]) -> impl Iterator<Item = (&str, &str)> + Clone {
+    commands.iter().map(|c| (c.name, c.about))
+}
+
 /// Whether an argument asks for help.
 pub fn wants_help(arg: &str) -> bool {
     argv::is_qualifier(arg) && matches!(argv::normal(arg).as_str(), "help" | "h" | "?")
 }
 
-/// The help of a program or a command that has commands of its own; `dash` stands before their names.
-pub fn list(title: &str, call: &str, heading: &str, dash: &str, commands: &[Command]) -> String {
+/// The help of a program or a command that has commands of its own, each with what it does; `dash` stands
+/// before their names.
+pub fn list<'a>(
+    title: &str,
+    call: &str,
+    heading: &str,
+    dash: &str,
+    commands: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> String {
     let mut out = format!("{title}\n\nUsage: {call} [arguments]\n\n{heading}:\n");
-    let width = commands.iter().map(|c| c.name.len()).max().unwrap_or(0) + dash.len();
-    for command in commands {
-        let name = format!("{dash}{}", command.name);
-        out.push_str(&format!("  {name:width$}  {}\n", command.about));
+    let width = commands.clone().map(|(name, _)| name.len()).max().unwrap_or(0) + dash.len();
+    for (name, about) in commands {
+        let name = format!("{dash}{name}");
+        out.push_str(&format!("  {name:width$}  {about}\n"));
     }
     out.push_str(&format!(
         "\n`{call} -help` says more of each.\n\
@@ -99,12 +111,24 @@ fn version(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         command: "imsimta version",
         about: "Print the version of this program and the system it was built for",
         arguments: &[],
-        qualifiers: &[],
+        qualifiers: &[argv::Qualifier::new(
+            "json",
+            argv::Takes::Nothing,
+            false,
+            "print one JSON object",
+        )],
         notes: "",
     };
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
+        return Ok(Exit::Ok);
+    };
+    if parsed.is_set("json") {
+        let version = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "system": std::env::consts::OS,
+            "machine": std::env::consts::ARCH,
+        });
+        commands::json(&version, console)?;
         return Ok(Exit::Ok);
     }
     writeln!(

@@ -29,14 +29,14 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "metermaid",
         about: "Serve the site's MeterMaid tables, without a mail server",
-        define: |command| command,
+        define: |command| command.arg(commands::dir()),
         run: commands::up::run_metermaid,
     },
     Subcommand {
         name: "user",
-        about: "Add users",
-        define: commands::up::define_user,
-        run: commands::up::run_user,
+        about: "Add, list and remove users; change their passwords and status",
+        define: commands::user::define,
+        run: commands::user::run,
     },
     Subcommand {
         name: "send",
@@ -71,7 +71,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "status",
         about: "Counters of the running server",
-        define: |command| command,
+        define: commands::control::define_status,
         run: commands::control::status,
     },
     Subcommand {
@@ -94,8 +94,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     },
 ];
 
-/// Runs the subcommand that the arguments name.
-pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
+/// The program with all its subcommands, as clap knows it.
+pub fn command() -> clap::Command {
     let mut command = clap::Command::new("sluice")
         .about("A mail server whose heart is policy")
         .version(env!("CARGO_PKG_VERSION"))
@@ -110,8 +110,13 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         let define = clap::Command::new(subcommand.name).about(subcommand.about);
         command = command.subcommand((subcommand.define)(define));
     }
+    command
+}
+
+/// Runs the subcommand that the arguments name.
+pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
     let words = std::iter::once("sluice").chain(args.iter().map(String::as_str));
-    let matches = match command.try_get_matches_from(words) {
+    let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {
             let text = error.render().to_string();

@@ -3,12 +3,7 @@
 use cli::argv::{Argument, Given, Qualifier, Takes, Usage};
 
 const fn qualifier(name: &'static str, takes: Takes, negatable: bool) -> Qualifier {
-    Qualifier {
-        name,
-        takes,
-        negatable,
-        help: "some help",
-    }
+    Qualifier::new(name, takes, negatable, "some help")
 }
 
 const USAGE: Usage = Usage {
@@ -18,10 +13,12 @@ const USAGE: Usage = Usage {
         Argument {
             name: "FIRST",
             help: "the first",
+            many: false,
         },
         Argument {
             name: "SECOND",
             help: "the second",
+            many: false,
         },
     ],
     qualifiers: &[

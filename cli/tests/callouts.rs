@@ -66,7 +66,7 @@ fn callouts_are_answered() {
             "RELATIVE",
             "x",
             yes("x", ""),
-            "write its full path",
+            "seq: this is not a full path, nor `IMTA_TABLE:name`",
         ),
         (
             "no driver",

@@ -271,6 +271,7 @@ fn the_configuration_is_read_again() {
             err: &mut err,
             interactive: false,
             colour: false,
+            colour_out: false,
             site: site.clone(),
         },
     );

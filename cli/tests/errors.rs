@@ -141,6 +141,24 @@ fn errors() {
             &["note: -originator has no effect"],
         ),
         (
+            "sources that nothing uses",
+            "test -mapping -table=DENY -sources x",
+            0,
+            &["note: -sources has no effect"],
+        ),
+        (
+            "a string and a file of strings",
+            "test -mapping -table=DENY -input=SITE/config/mappings x",
+            2,
+            &["`x` and `-input=", "cannot be given together"],
+        ),
+        (
+            "an address and a file of addresses",
+            "test -rewrite -input=SITE/config/mappings x@b.example",
+            2,
+            &["cannot be given together"],
+        ),
+        (
             "an image that cannot be used",
             "test -mapping -table=DENY -image_file=img x",
             3,

@@ -153,12 +153,12 @@ fn failures_are_told() {
             Exit::No,
             "0 passed, 1 failed",
         ),
-        ("does not compile", "test \"a\" { keeep; }", Exit::Usage, ""),
-        ("does not parse", "test \"a\" {", Exit::Usage, ""),
+        ("does not compile", "test \"a\" { keeep; }", Exit::No, ""),
+        ("does not parse", "test \"a\" {", Exit::No, ""),
         (
             "unknown setting",
             "test_config_set \"sieve_x\" \"1\"; test_config_reload;",
-            Exit::Usage,
+            Exit::No,
             "",
         ),
     ];
@@ -168,6 +168,53 @@ fn failures_are_told() {
         assert_eq!(ran.exit, *exit, "{name}: {}{}", ran.out, ran.err);
         assert!(ran.out.contains(part), "{name}: {}", ran.out);
     }
+}
+
+#[test]
+fn what_breaks_off_fails_and_the_others_still_run() {
+    let folder = directory("sieve-broken");
+    let require = "require \"vnd.dovecot.testsuite\";\n";
+    for (name, text) in [("a", "test \"one\" { keeep; }"), ("b", "test \"two\" { }")] {
+        std::fs::write(folder.join(format!("{name}.svtest")), format!("{require}{text}")).unwrap();
+    }
+    let path = folder.display().to_string();
+    let ran = sieve(&["test", &path], "");
+    assert_eq!(ran.exit, Exit::No, "{}{}", ran.out, ran.err);
+    assert!(ran.out.ends_with("1 passed, 0 failed\n"), "{}", ran.out);
+    assert!(ran.err.contains("keeep"), "{}", ran.err);
+    let ran = sieve(&["test", "--json", &path, "/nowhere/c.svtest"], "");
+    assert_eq!(ran.exit, Exit::No, "{}{}", ran.out, ran.err);
+    let lines: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let [first, second, third] = lines.as_slice() else {
+        panic!("{}", ran.out);
+    };
+    assert!(first["broken"].as_str().unwrap().contains("keeep"), "{first}");
+    assert_eq!(
+        (&second["case"], &second["passed"]),
+        (&"two".into(), &true.into())
+    );
+    assert!(
+        third["broken"].as_str().unwrap().contains("cannot read"),
+        "{third}"
+    );
+}
+
+#[test]
+fn no_folder_is_passed_over() {
+    let folder = directory("sieve-deep");
+    let mut deep = folder.clone();
+    for _ in 0..16 {
+        deep.push("d");
+    }
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(deep.join("t.svtest"), "nonsense").unwrap();
+    let ran = sieve(&["test", &folder.display().to_string()], "");
+    assert_eq!(ran.exit, Exit::No, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("more than 16 folders deep"), "{}", ran.err);
 }
 
 #[test]

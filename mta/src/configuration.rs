@@ -91,6 +91,13 @@ pub struct Configuration {
     pub scripts: SiteScripts,
 }
 
+impl Configuration {
+    /// A sentence about each text that is newer than the compiled configuration.
+    pub fn stale_notes(&self) -> impl Iterator<Item = String> {
+        self.stale.iter().map(|file| image::stale_note(file))
+    }
+}
+
 /// Reads the configuration texts of a site folder. A file that is there and cannot be read is an error: without
 /// its tables the site would load, and relay for everybody.
 pub fn texts(layout: &Layout) -> Result<Texts, LoadError> {
@@ -226,15 +233,23 @@ fn shown_name(path: &Path) -> String {
     short.unwrap_or_else(|| path.to_path_buf()).display().to_string()
 }
 
-/// Reads an included file: a full path, or `IMTA_TABLE:name` for one of the configuration folder.
-pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
-    let path = match name.split_once(':') {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => layout.config().join(rest),
-        _ => PathBuf::from(name),
-    };
-    if !path.is_absolute() && !path.starts_with(layout.config()) {
-        return Err("the path must be absolute, or begin with `IMTA_TABLE:`".to_string());
+/// The file that a configuration names: by its full path, or as `IMTA_TABLE:name` where it lies in `folder`, the
+/// folder of that configuration. `None` for any other name: it would mean another file wherever a program starts.
+pub fn table_path(folder: &Path, name: &str) -> Option<PathBuf> {
+    match name.split_once(':') {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => {
+            Some(folder.join(rest.trim_start_matches('/')))
+        }
+        _ => Some(PathBuf::from(name)).filter(|path| path.is_absolute()),
     }
+}
+
+/// What is wrong with a name that [`table_path`] does not take.
+pub const NO_TABLE_PATH: &str = "this is not a full path, nor `IMTA_TABLE:name`";
+
+/// Reads an included file, see [`table_path`].
+pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
+    let path = table_path(&layout.config(), name).ok_or(NO_TABLE_PATH)?;
     match read_text_file(&path) {
         Ok(Some((_, text))) => Ok(text),
         Ok(None) => Err("there is no such file".to_string()),

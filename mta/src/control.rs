@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use store::spool::{Change, Entry, EntryId};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::explain;
 use crate::queue::operator;
-use crate::server::{ReloadError, Server};
+use crate::server::{ReloadError, Server, now};
 
-/// Longest request, in octets.
+/// Longest request, in octets: some thousands of ids.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
 /// What can be asked.
@@ -22,6 +22,8 @@ const REQUEST_LIMIT: usize = 64 * 1024;
 pub enum Request {
     /// Load the configuration again.
     Reload,
+    /// Load the users again, and nothing else.
+    ReloadUsers,
     /// The last sessions, explained.
     Explain {
         /// How many.
@@ -155,20 +157,37 @@ pub fn listen(server: &Arc<Server>) -> std::io::Result<JoinHandle<()>> {
 
 async fn answer(server: Arc<Server>, stream: UnixStream) {
     let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, REQUEST_LIMIT as u64)).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let response = match serde_json::from_str(&line) {
-            Ok(request) => perform(&server, request).await,
-            Err(error) => Response {
-                text: format!("not a request: {error}"),
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // the limit is that of each request, not of all that a client asks
+        let mut limited = AsyncReadExt::take(&mut read, REQUEST_LIMIT as u64 + 1);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(read) if read > 0 => {}
+            _ => return,
+        }
+        let too_long = line.len() > REQUEST_LIMIT;
+        let response = if too_long {
+            Response {
+                text: format!("the request is longer than {REQUEST_LIMIT} octets; ask for less at once"),
                 ..Response::default()
-            },
+            }
+        } else {
+            match serde_json::from_slice(&line) {
+                Ok(request) => perform(&server, request).await,
+                Err(error) => Response {
+                    text: format!("not a request: {error}"),
+                    ..Response::default()
+                },
+            }
         };
         let Ok(mut text) = serde_json::to_string(&response) else {
             return;
         };
         text.push('\n');
-        if write.write_all(text.as_bytes()).await.is_err() {
+        // what follows in a request that is too long is no request
+        if write.write_all(text.as_bytes()).await.is_err() || too_long {
             return;
         }
     }
@@ -182,6 +201,13 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
     };
     match request {
         Request::Reload => reload(server),
+        Request::ReloadUsers => match server.reload_users() {
+            Ok(()) => done("the users were loaded".into()),
+            Err(error) => Response {
+                text: error.to_string(),
+                ..Response::default()
+            },
+        },
         Request::Explain { last, all } => {
             let site = server.configuration.load().site.clone();
             let mut text = String::new();
@@ -274,17 +300,11 @@ fn reload(server: &Server) -> Response {
     match server.reload() {
         Ok(configuration) => {
             let site = &configuration.site;
-            let stale = configuration.stale.iter().map(|file| {
-                format!("note: {file} is newer than the compiled configuration: run `imsimta cnbuild`")
-            });
+            let stale = configuration.stale_notes().map(|note| format!("note: {note}"));
             let said = site.diagnostics.iter().map(|d| d.render(&site.sources, false));
             let mut text = said.chain(stale).collect::<Vec<String>>().join("\n");
             if !text.is_empty() {
                 text.push('\n');
-            }
-            for file in &configuration.stale {
-                let said = "is newer than the compiled configuration, which is used: run `imsimta cnbuild`";
-                text.push_str(&format!("note: {file} {said}\n"));
             }
             text.push_str("the configuration was loaded; it is in force for every new transaction");
             Response {
@@ -324,62 +344,87 @@ enum What {
     Return,
 }
 
+/// What came of one entry.
+#[derive(Serialize)]
+struct Done {
+    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    ok: bool,
+    code: String,
+    text: String,
+}
+
 async fn each(server: &Arc<Server>, ids: Vec<u64>, what: What) -> Response {
-    let mut text = String::new();
-    let mut ok = true;
+    let mut all = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(entry) = server.spool.entry(EntryId(id)) else {
-            text.push_str(&format!("%QM-E-NOFILE, no message {id} in the queue\n"));
-            ok = false;
-            continue;
+        let entry = server.spool.entry(EntryId(id));
+        let file = entry.as_ref().map(|e| e.file_name());
+        let result = match entry {
+            Some(entry) => one(server, &entry, what).await,
+            None => Err(("NOFILE", format!("no message {id} in the queue"))),
         };
-        let name = entry.file_name();
-        if what != What::Release && !server.scheduler.forget(&entry) {
-            text.push_str(&format!(
-                "%QM-E-ACTIVE, {name} is being delivered now, try again\n"
-            ));
-            ok = false;
-            continue;
-        }
-        let result = match what {
-            What::Release => {
-                let change = Change {
-                    held: Some(false),
-                    next_attempt: Some(0),
-                    ..Change::default()
-                };
-                let done = server.spool.update(entry.id, change).await;
-                if let Some(entry) = server.spool.entry(entry.id) {
-                    server.scheduler.hurry(&entry);
-                }
-                done
-            }
-            What::Hold => operator::hold(server, &entry).await,
-            What::Delete => operator::delete(server, &entry).await,
-            What::Return => operator::give_back(server, &entry).await,
+        let (ok, code, text) = match result {
+            Ok((word, text)) => (true, format!("%QM-I-{word}"), text),
+            Err((word, text)) => (false, format!("%QM-E-{word}"), text),
         };
-        match result {
-            Ok(()) => {
-                let (word, did) = match what {
-                    What::Release => ("RELEASED", "released"),
-                    What::Hold => ("HELD", "held"),
-                    What::Delete => ("DELETED", "deleted"),
-                    What::Return => ("RETURNED", "returned"),
-                };
-                text.push_str(&format!("%QM-I-{word}, {did} the message file {name}\n"));
-            }
-            Err(error) => {
-                ok = false;
-                if what != What::Release {
-                    server.scheduler.add(&entry, crate::server::now());
-                }
-                text.push_str(&format!("%QM-E-FAILED, {name}: {error}\n"));
-            }
-        }
+        all.push(Done {
+            id,
+            file,
+            ok,
+            code,
+            text,
+        });
     }
+    let lines = all.iter().map(|done| format!("{}, {}\n", done.code, done.text));
     Response {
-        ok,
-        text,
-        ..Response::default()
+        ok: all.iter().all(|done| done.ok),
+        text: lines.collect(),
+        data: serde_json::to_value(&all).unwrap_or_default(),
+    }
+}
+
+/// Does it to one entry; a word and a sentence say what was done, or why it was not.
+async fn one(
+    server: &Arc<Server>,
+    entry: &Arc<Entry>,
+    what: What,
+) -> Result<(&'static str, String), (&'static str, String)> {
+    let name = entry.file_name();
+    if what != What::Release && !server.scheduler.forget(entry) {
+        return Err(("ACTIVE", format!("{name} is being delivered now, try again")));
+    }
+    let result = match what {
+        What::Release => {
+            let change = Change {
+                held: Some(false),
+                next_attempt: Some(0),
+                ..Change::default()
+            };
+            let done = server.spool.update(entry.id, change).await;
+            if let Some(entry) = server.spool.entry(entry.id) {
+                server.scheduler.hurry(&entry);
+            }
+            done
+        }
+        What::Hold => operator::hold(server, entry).await,
+        What::Delete => operator::delete(server, entry).await,
+        What::Return => operator::give_back(server, entry).await,
+    };
+    let (word, did) = match what {
+        What::Release => ("RELEASED", "released"),
+        What::Hold => ("HELD", "held"),
+        What::Delete => ("DELETED", "deleted"),
+        What::Return => ("RETURNED", "returned"),
+    };
+    match result {
+        Ok(()) => Ok((word, format!("{did} the message file {name}"))),
+        Err(error) => {
+            // it is in the queue as it was, so it keeps its turn
+            if what != What::Release {
+                server.scheduler.add(entry, now());
+            }
+            Err(("FAILED", format!("{name}: {error}")))
+        }
     }
 }

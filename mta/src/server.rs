@@ -289,6 +289,12 @@ impl Server {
         Ok(self.configuration.load_full())
     }
 
+    /// Loads the users again and swaps them in; the configuration stays as it is.
+    pub fn reload_users(&self) -> Result<(), directory::LoadError> {
+        self.directory.store(Arc::new(users(&self.layout)?));
+        Ok(())
+    }
+
     /// The live drivers, for every evaluation of the server.
     pub fn callouts(&self) -> Callouts {
         Callouts::Live(Arc::clone(&self.drivers))

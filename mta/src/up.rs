@@ -33,7 +33,7 @@ pub struct NewSite {
 }
 
 /// A user that was made, with the password to show once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewUser {
     /// User name.
     pub uid: String,
@@ -161,6 +161,18 @@ pub fn add_user(layout: &Layout, uid: &str, password: Option<String>) -> Result<
             directory.add_alias(uid, &format!("{uid}@{host}"))?;
         }
         Ok(())
+    })?;
+    Ok(NewUser {
+        uid: uid.to_string(),
+        password,
+    })
+}
+
+/// Gives a user a new password; one is made where none is given.
+pub fn set_password(layout: &Layout, uid: &str, password: Option<String>) -> Result<NewUser, CreateError> {
+    let password = password.unwrap_or_else(self::password);
+    directory::edit(&layout.users(), |directory| {
+        directory.set_password(uid, &password)
     })?;
     Ok(NewUser {
         uid: uid.to_string(),

@@ -241,15 +241,23 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "what follows a keyword cannot be used; the message says why",
     ),
     ("C020", "the compiled configuration cannot be used"),
+    (
+        "C030",
+        "an open relay: a stranger may send to strangers; `sluice check` alone looks for it",
+    ),
     ("M006", "this entry belongs to no table"),
     ("O013", "a logging option is no number or out of range"),
+    (
+        "S200",
+        "the script stopped with an error; only `sluice sieve run` says it so",
+    ),
     ("U011", "the password verifier cannot be used"),
 ];
 
 #[test]
 fn errors() {
     let mut codes: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
-    for folder in ["grammar/src", "policy/src", "mta/src"] {
+    for folder in ["grammar/src", "policy/src", "mta/src", "cli/src"] {
         let mut files = Vec::new();
         collect(&root().join(folder), &mut files);
         for file in files {
@@ -320,11 +328,16 @@ fn scan(text: &str, codes: &mut BTreeMap<String, (BTreeSet<String>, BTreeSet<Str
         }
         let before = &text[..at];
         let call = before.trim_end().trim_end_matches('(');
-        let severity = ["error", "warning", "note"]
-            .into_iter()
-            .find(|s| call.ends_with(s));
+        let severity = [
+            ("error", "error"),
+            ("warning", "warning"),
+            ("warn", "warning"),
+            ("note", "note"),
+        ]
+        .into_iter()
+        .find(|(name, _)| call.ends_with(name));
         // helpers that make a report under another name make errors
-        let severity = severity.unwrap_or("error");
+        let severity = severity.map_or("error", |(_, severity)| severity);
         let arguments = arguments(&text[at..]);
         let message = ELSEWHERE
             .iter()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use grammar::Severity;
+use grammar::{Diagnostic, Severity, Sources, Span};
 use mta::access::SessionFacts;
 use mta::callout::Callouts;
 use mta::configuration::{Configuration, read_text};
@@ -15,7 +15,7 @@ use mta::transaction::{Admission, Decider};
 use policy::Facts;
 
 use super::explain::read_only;
-use super::{block_on, layout};
+use super::{block_on, json, layout};
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -40,20 +40,14 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     if let Some(dir) = matches.get_one::<String>("dir") {
         console.site = PathBuf::from(dir);
     }
-    let json = matches.get_flag("json");
+    let as_json = matches.get_flag("json");
     let site_layout = layout(console);
     let (sources, diagnostics, configuration) = match read_text(&site_layout) {
         Ok(c) => (c.site.sources.clone(), c.site.diagnostics.clone(), Some(c)),
         Err(e) => (e.sources, e.diagnostics, None),
     };
     for d in &diagnostics {
-        if json {
-            let text =
-                serde_json::to_string(&d.to_json(&sources)).map_err(|e| Failure::Failed(e.to_string()))?;
-            writeln!(console.out, "{text}")?;
-        } else {
-            writeln!(console.out, "{}\n", d.render(&sources, console.colour))?;
-        }
+        say(d, &sources, as_json, console)?;
     }
     let Some(configuration) = configuration else {
         return Err(Failure::Config(format!(
@@ -66,14 +60,20 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         read_only(&site_layout).unwrap_or(Callouts::Nobody),
     ))?;
     for channel in &open {
-        writeln!(
-            console.out,
-            "error: an open relay: a stranger ({STRANGER}) on channel {channel} may send to {RELAYED}; \
-             `sluice explain --client-ip {STRANGER} --channel {channel} --mail-from a@b.example --rcpt-to {RELAYED}` shows why"
-        )?;
+        let span = configuration
+            .site
+            .channel(channel)
+            .map_or(Span::default(), |c| c.span);
+        let what =
+            format!("an open relay: a stranger ({STRANGER}) on channel {channel} may send to {RELAYED}");
+        let d = Diagnostic::error("C030", span, what).help(format!(
+            "`sluice explain --client-ip {STRANGER} --channel {channel} --mail-from a@b.example --rcpt-to {RELAYED}` \
+             shows why"
+        ));
+        say(&d, &sources, as_json, console)?;
     }
     let count = |s: Severity| diagnostics.iter().filter(|d| d.severity == s).count();
-    if !json {
+    if !as_json {
         writeln!(
             console.out,
             "{}: {} warning(s), {} note(s){}",
@@ -88,6 +88,15 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     } else {
         Exit::No
     })
+}
+
+/// Prints a message about the configuration.
+fn say(d: &Diagnostic, sources: &Sources, as_json: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    if as_json {
+        return json(&d.to_json(sources), console);
+    }
+    writeln!(console.out, "{}\n", d.render(sources, console.colour_out))?;
+    Ok(())
 }
 
 /// Channels of services by which a stranger may relay.

@@ -15,6 +15,7 @@ use mta::transaction::{Admission, Decider};
 use policy::Facts;
 
 use super::{block_on, control, layout};
+use crate::argv::UsageError;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -26,6 +27,7 @@ pub fn define(command: Command) -> Command {
                 .long("client-ip")
                 .value_name("A")
                 .value_parser(clap::value_parser!(IpAddr))
+                .required_unless_present("last")
                 .help("The client's address"),
         )
         .arg(
@@ -46,6 +48,7 @@ pub fn define(command: Command) -> Command {
                 .long("rcpt-to")
                 .value_name("T")
                 .action(ArgAction::Append)
+                .requires("mail-from")
                 .help("Recipient; may be given again"),
         )
         .arg(
@@ -74,6 +77,15 @@ pub fn define(command: Command) -> Command {
                 .num_args(0..=1)
                 .default_missing_value("1")
                 .value_parser(clap::value_parser!(usize))
+                .conflicts_with_all([
+                    "client-ip",
+                    "helo",
+                    "mail-from",
+                    "rcpt-to",
+                    "auth",
+                    "tls",
+                    "channel",
+                ])
                 .help("The last N sessions of the running server instead"),
         )
         .arg(
@@ -116,9 +128,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         return Ok(Exit::Ok);
     }
     let Some(client) = matches.get_one::<IpAddr>("client-ip").copied() else {
-        return Err(Failure::Failed(
-            "name the client with --client-ip, or ask for the server's sessions with --last".into(),
-        ));
+        return Ok(Exit::Usage);
     };
     let site_layout = layout(console);
     let configuration = super::load(&site_layout, false, console)?;
@@ -143,10 +153,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         ..SessionFacts::default()
     };
     if configuration.site.channel(&session.channel).is_none() {
-        return Err(Failure::Failed(format!(
-            "there is no channel {}",
-            session.channel
-        )));
+        return Err(UsageError::Other(format!("--channel: there is no channel {}", session.channel)).into());
     }
     let mut decider = Decider::new(evaluator, session, true);
     let accepted = block_on(play(&mut decider, matches, &callouts))??;
@@ -187,7 +194,7 @@ async fn play(decider: &mut Decider, matches: &ArgMatches, callouts: &Callouts) 
         let directory = callouts.directory();
         let found = directory.as_ref().and_then(|d| d.by_login(user));
         let Some(found) = found else {
-            return Err(Failure::Failed(format!("there is no user {user}")));
+            return Err(UsageError::Other(format!("--auth: there is no user {user}")).into());
         };
         decider.say(|| format!("* authenticated as {user}"));
         decider.authenticated(found.uid.clone(), found.mail.clone());

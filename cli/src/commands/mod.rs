@@ -8,9 +8,11 @@ pub mod qm;
 pub mod send;
 pub mod sieve;
 pub mod up;
+pub mod user;
 
 use std::future::Future;
 
+use clap::{Arg, ArgAction, ArgMatches};
 use grammar::Severity;
 use mta::configuration::{Configuration, Layout, read};
 use policy::site::LoadError;
@@ -27,6 +29,37 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(future))
 }
 
+/// The option that names the site's folder, see [`at`].
+pub fn dir() -> Arg {
+    Arg::new("dir")
+        .long("dir")
+        .value_name("D")
+        .help("The site's folder; else SLUICE_SITE, else ./sluice-site")
+}
+
+/// The option for one JSON object a line.
+pub fn json_flag(help: &'static str) -> Arg {
+    Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+/// The site that [`dir`] names, or the console's; it is the console's from then on.
+pub fn at(matches: &ArgMatches, console: &mut Console<'_>) -> Layout {
+    if let Some(dir) = matches.get_one::<String>("dir") {
+        console.site = dir.into();
+    }
+    layout(console)
+}
+
+/// Prints a value as one line of JSON.
+pub fn json(value: &(impl serde::Serialize + ?Sized), console: &mut Console<'_>) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|e| Failure::Failed(e.to_string()))?;
+    writeln!(console.out, "{line}")?;
+    Ok(())
+}
+
 /// The layout of the console's site.
 pub fn layout(console: &Console<'_>) -> Layout {
     Layout::new(console.site.clone())
@@ -36,10 +69,8 @@ pub fn layout(console: &Console<'_>) -> Layout {
 pub fn load(layout: &Layout, warnings: bool, console: &mut Console<'_>) -> Result<Configuration, Failure> {
     match read(layout) {
         Ok(configuration) => {
-            for file in &configuration.stale {
-                console.note(&format!(
-                    "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-                ));
+            for note in configuration.stale_notes() {
+                console.note(&note);
             }
             if warnings {
                 let site = &configuration.site;

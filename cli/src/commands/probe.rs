@@ -11,7 +11,8 @@ use policy::Facts;
 use policy::mapping::FlagSet;
 use policy::site::Site;
 
-use super::{block_on, layout};
+use super::{block_on, json, layout};
+use crate::argv::UsageError;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -54,7 +55,7 @@ pub fn define(command: Command) -> Command {
             Arg::new("debug")
                 .long("debug")
                 .action(ArgAction::SetTrue)
-                .help("Print the trace, too"),
+                .help("Print the trace, too; with --json on standard error"),
         )
         .arg(
             Arg::new("json")
@@ -70,10 +71,11 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     let table = text("table");
     let Some(point) = Point::by_table(&table) else {
         let all: Vec<&str> = Point::ALL.iter().map(|p| p.table()).collect();
-        return Err(Failure::Failed(format!(
+        return Err(UsageError::Other(format!(
             "{table} is not a policy point; those are {}",
             all.join(", ")
-        )));
+        ))
+        .into());
     };
     let site = match matches.get_one::<String>("mapping-file") {
         Some(file) => from_file(file, console)?,
@@ -98,26 +100,30 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         ..ReplyFacts::default()
     };
     let decision = point.decide(result.as_ref(), &reply);
+    let as_json = matches.get_flag("json");
     if matches.get_flag("debug") {
         for evaluation in evaluator.record.iter().flatten() {
             let Question::Mapping { .. } = evaluation.question else {
                 continue;
             };
-            console
-                .out
-                .write_all(policy::trace::render(&evaluation.replay(false), &site.sources).as_bytes())?;
+            let trace = policy::trace::render(&evaluation.replay(false), &site.sources);
+            let to = if as_json {
+                &mut *console.err
+            } else {
+                &mut *console.out
+            };
+            to.write_all(trace.as_bytes())?;
         }
     }
-    if matches.get_flag("json") {
-        let json = serde_json::to_string(&decision).map_err(|e| Failure::Failed(e.to_string()))?;
-        writeln!(console.out, "{json}")?;
+    if !exists {
+        console.note(&format!(
+            "there is no table {}: everything is allowed there",
+            point.table()
+        ));
+    }
+    if as_json {
+        json(&decision, console)?;
     } else {
-        if !exists {
-            console.note(&format!(
-                "there is no table {}: everything is allowed there",
-                point.table()
-            ));
-        }
         writeln!(
             console.out,
             "{}",

@@ -1,6 +1,6 @@
 //! `sluice send`: a small SMTP client, so that trying a site needs nothing else.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -53,6 +53,7 @@ pub fn define(command: Command) -> Command {
             Arg::new("client-ip")
                 .long("client-ip")
                 .value_name("IP")
+                .value_parser(clap::value_parser!(IpAddr))
                 .help("Local address to send from, such as 127.0.0.2"),
         )
         .arg(
@@ -89,9 +90,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     );
     let options = ClientOptions {
         helo: "localhost".into(),
-        bind: matches
-            .get_one::<String>("client-ip")
-            .and_then(|ip| ip.parse().ok()),
+        bind: matches.get_one::<IpAddr>("client-ip").copied(),
         ..ClientOptions::default()
     };
     let outcomes = block_on(send(address, options, &from, &to, &content))??;

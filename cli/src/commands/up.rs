@@ -1,14 +1,12 @@
-//! `sluice up`: starts the server on a site, which is made first where there is none; `sluice user`.
-
-use std::path::PathBuf;
+//! `sluice up`: starts the server on a site, which is made first where there is none.
 
 use clap::{Arg, ArgMatches, Command};
 use mta::configuration::{Layout, conf};
 use mta::metermaid::settings::Settings;
 use mta::server::{Running, Server, StartError};
-use mta::up::{NewSite, add_user, create, exists};
+use mta::up::{NewSite, create, exists};
 
-use super::{block_on, layout, report};
+use super::{at, block_on, report};
 use crate::console::Console;
 use crate::privileges::{Privileges, drop_privileges, raise_file_limit};
 use crate::{Exit, Failure};
@@ -45,10 +43,7 @@ pub fn define(command: Command) -> Command {
 
 /// Starts the server and serves until it is told to stop.
 pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    if let Some(dir) = matches.get_one::<String>("dir") {
-        console.site = PathBuf::from(dir);
-    }
-    let layout = layout(console);
+    let layout = at(matches, console);
     if exists(&layout) {
         for option in ["host", "domain", "port"] {
             if matches.contains_id(option) {
@@ -129,8 +124,9 @@ async fn serve(layout: Layout, console: &mut Console<'_>) -> Result<Exit, Failur
 }
 
 /// Serves the site's MeterMaid tables alone, until it is told to stop.
-pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let conf = match conf(&layout(console)) {
+pub fn run_metermaid(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let layout = at(matches, console);
+    let conf = match conf(&layout) {
         Ok(conf) => conf,
         Err(error) => return Err(report(&error, console)?),
     };
@@ -143,7 +139,7 @@ pub fn run_metermaid(_: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, 
             "metermaid.config.secret is not set in msg.conf; clients need the same".into(),
         ));
     };
-    give_up_privileges(&layout(console), console)?;
+    give_up_privileges(&layout, console)?;
     block_on(async {
         let listener = tokio::net::TcpListener::bind((server.listen, server.port))
             .await
@@ -195,10 +191,8 @@ fn introduce(running: &Running, console: &mut Console<'_>) -> Result<(), Failure
     if let Some((_, address)) = &running.server.metermaid {
         writeln!(console.out, "  {:<12} {address}", "MeterMaid")?;
     }
-    for file in &configuration.stale {
-        console.note(&format!(
-            "{file} is newer than the compiled configuration: run `imsimta cnbuild`"
-        ));
+    for note in configuration.stale_notes() {
+        console.note(&note);
     }
     let r = &running.recovery;
     for problem in &r.problems {
@@ -267,46 +261,4 @@ fn domain_of(host: &str) -> String {
         Some((_, rest)) if rest.contains('.') => rest.to_string(),
         _ => host.to_string(),
     }
-}
-
-/// The arguments of `user`.
-pub fn define_user(command: Command) -> Command {
-    let add = Command::new("add")
-        .about("Add a user with a mailbox")
-        .arg(Arg::new("name").required(true).value_name("NAME"))
-        .arg(
-            Arg::new("dir")
-                .long("dir")
-                .value_name("D")
-                .help("The site's folder"),
-        );
-    command.subcommand_required(true).subcommand(add)
-}
-
-/// `sluice user add`.
-pub fn run_user(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let Some(("add", matches)) = matches.subcommand() else {
-        return Ok(Exit::Usage);
-    };
-    if let Some(dir) = matches.get_one::<String>("dir") {
-        console.site = PathBuf::from(dir);
-    }
-    let layout = layout(console);
-    let name = matches.get_one::<String>("name").map_or("", String::as_str);
-    let user = add_user(&layout, name, None).map_err(|e| Failure::Failed(e.to_string()))?;
-    writeln!(
-        console.out,
-        "User {} has the password {} (shown this once).",
-        user.uid, user.password
-    )?;
-    if layout.control().exists() {
-        let response = super::control::ask(&layout, &mta::control::Request::Reload)?;
-        let told = if response.ok {
-            "The running server knows the user."
-        } else {
-            "Run `imsimta reload` for the running server."
-        };
-        writeln!(console.out, "{told}")?;
-    }
-    Ok(Exit::Ok)
 }

@@ -1,32 +1,20 @@
 //! `imsimta test -mapping`: strings looked up in a mapping table.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
-use std::io::{BufReader, BufWriter, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use policy::mapping::{FlagSet, MappingResult};
 use policy::program::TableId;
 use policy::{Facts, Limits, Machine, Outcome, RunError, Step, Trace};
 
+use super::strings::{self, Input, Output};
 use crate::answers::Answers;
 use crate::argv::{Argument, Given, Parsed, Qualifier, Takes, Usage, UsageError};
-use crate::config::{self, Choice, Image, Mappings, explain};
+use crate::config::{self, Choice, Image, Mappings};
 use crate::console::{Console, read_line};
 use crate::{Exit, Failure};
 
 /// Tables named where the one that was asked for does not exist.
 const NAMES_SHOWN: usize = 12;
-
-const fn qualifier(name: &'static str, takes: Takes, negatable: bool, help: &'static str) -> Qualifier {
-    Qualifier {
-        name,
-        takes,
-        negatable,
-        help,
-    }
-}
 
 const USAGE: Usage = Usage {
     command: "imsimta test -mapping",
@@ -34,109 +22,110 @@ const USAGE: Usage = Usage {
     arguments: &[Argument {
         name: "INPUT",
         help: "the string to look up; without it, strings are prompted for",
+        many: false,
     }],
     qualifiers: &[
-        qualifier(
+        Qualifier::new(
             "table",
             Takes::Required("NAME"),
             false,
             "the table; without it, its name is prompted for",
         ),
-        qualifier(
+        Qualifier::new(
             "flags",
             Takes::Required("CHARS"),
             true,
             "input flags, one character each (-flags=EB)",
         ),
-        qualifier(
+        Qualifier::new(
             "mapping_file",
             Takes::Required("FILE"),
             false,
             "the mapping file; default: config/mappings of the site",
         ),
-        qualifier(
+        Qualifier::new(
             "image_file",
             Takes::Optional("FILE"),
             true,
             "use a compiled configuration; -noimage_file: read the text",
         ),
-        qualifier(
+        Qualifier::new(
             "option_file",
             Takes::Required("FILE"),
             true,
             "check this option file, too",
         ),
-        qualifier(
+        Qualifier::new(
             "debug",
             Takes::Optional("all"),
             true,
             "print how the result came about; =all: entries that did not match one by one",
         ),
-        qualifier(
+        Qualifier::new(
             "json",
             Takes::Nothing,
             false,
             "print a JSON object for each look-up, and no prompts",
         ),
-        qualifier(
+        Qualifier::new(
             "input",
             Takes::Required("FILE"),
             false,
             "read strings from a file, without prompts",
         ),
-        qualifier(
+        Qualifier::new(
             "output",
             Takes::Required("FILE"),
             false,
             "write results to a file",
         ),
-        qualifier(
+        Qualifier::new(
             "reload",
             Takes::Nothing,
             true,
             "read the configuration again before each look-up",
         ),
-        qualifier(
+        Qualifier::new(
             "answers",
             Takes::Required("FILE"),
             false,
             "answers to callouts, a JSON object a line",
         ),
-        qualifier(
+        Qualifier::new(
             "callouts",
             Takes::Nothing,
             true,
             "-nocallouts: ask nothing outside the configuration",
         ),
-        qualifier(
+        Qualifier::idle(
             "source_channel",
             Takes::Required("CHANNEL"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "destination_channel",
             Takes::Required("CHANNEL"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "originator",
             Takes::Required("ADDRESS"),
             false,
-            "accepted; no mapping depends on it",
+            "no element of a template depends on it",
         ),
-        qualifier(
+        Qualifier::idle(
             "context",
             Takes::Optional("TEXT"),
             true,
-            "accepted, without effect",
+            "no mapping table is tried with a context here",
         ),
-        qualifier(
+        Qualifier::idle(
             "sources",
             Takes::Optional("TEXT"),
             true,
-            "accepted, without effect",
+            "the trace of -debug always has the places",
         ),
     ],
     notes: "The site is the directory in SLUICE_SITE, else ./sluice-site.\n\
@@ -172,46 +161,20 @@ struct Session {
     trace: Option<bool>,
     json: bool,
     answers: Answers,
-    output: Option<BufWriter<File>>,
+    output: Output,
 }
 
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let mut session = session(&parsed)?;
     if session.json && parsed.value("table").is_none() {
         return Err(UsageError::Other("`-json` needs a table: write `-table=NAME`".into()).into());
     }
-    for name in ["source_channel", "destination_channel", "originator"] {
-        if parsed.is_set(name) {
-            console.note(&format!(
-                "-{name} has no effect: no element of a template depends on it"
-            ));
-        }
-    }
-    let mut input = match parsed.value("input") {
-        None => None,
-        Some(name) => match File::open(name) {
-            Ok(file) => Some(BufReader::new(file)),
-            Err(error) => {
-                let why = explain(&error);
-                return Err(UsageError::Other(format!("cannot use `-input={name}`: {why}")).into());
-            }
-        },
-    };
-    let prompts = !session.json && input.is_none();
+    let mut input = Input::open(&parsed)?;
     let mappings = config::load(&session.choice, console)?;
-    // not before the configuration has loaded: an earlier file is not lost to a typing error
-    if let Some(name) = parsed.value("output") {
-        let file = File::create(name).map_err(|error| {
-            let why = explain(&error);
-            UsageError::Other(format!("cannot use `-output={name}`: {why}"))
-        })?;
-        session.output = Some(BufWriter::new(file));
-    }
+    session.output = Output::create(&parsed)?;
     if parsed.value("table").is_none() {
         console.prompt("Enter table name: ")?;
         match read_line(console.input)? {
@@ -225,33 +188,22 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Fa
         return session.end(console, exit);
     }
     let mut exit = Exit::Ok;
-    loop {
-        if prompts {
-            console.prompt("Input string: ")?;
-        }
-        let line = match &mut input {
-            Some(file) => read_line(file)?,
-            None => read_line(console.input)?,
-        };
-        let Some(text) = line else { break };
+    input.each("Input string: ", console, |text, console| {
         if parsed.is_set("reload") {
             match config::load(&session.choice, console).and_then(|m| session.open(m)) {
                 Ok(new) => loaded = new,
                 Err(failure) => {
                     // an old result would be taken for a new one
                     exit = failure.exit();
-                    session.refuse(&text, failure, console)?;
-                    continue;
+                    return session.refuse(&text, failure, console);
                 }
             }
         }
         if session.look_up(&mut loaded, &text, console)? != Exit::Ok {
             exit = Exit::No;
         }
-    }
-    if prompts && console.interactive {
-        writeln!(console.out)?;
-    }
+        Ok(())
+    })?;
     session.end(console, exit)
 }
 
@@ -263,16 +215,6 @@ fn session(parsed: &Parsed) -> Result<Session, UsageError> {
             c.escape_default()
         )));
     }
-    let trace = match parsed.get("debug") {
-        Given::Present(Some(value)) if value.eq_ignore_ascii_case("all") => Some(true),
-        Given::Present(Some(value)) => {
-            return Err(UsageError::Other(format!(
-                "`-debug={value}` is not known; write `-debug` or `-debug=all`"
-            )));
-        }
-        Given::Present(None) => Some(false),
-        _ => None,
-    };
     let image = match parsed.get("image_file") {
         Given::Negated => Image::None,
         Given::Present(Some(file)) => Image::File(file.clone()),
@@ -286,10 +228,10 @@ fn session(parsed: &Parsed) -> Result<Session, UsageError> {
         },
         table: parsed.value("table").unwrap_or("").to_string(),
         flags: FlagSet::of(flags),
-        trace,
+        trace: strings::trace(parsed)?,
         json: parsed.is_set("json"),
         answers: Answers::new(parsed.value("answers"), *parsed.get("callouts") == Given::Negated)?,
-        output: None,
+        output: Output::default(),
     })
 }
 
@@ -353,7 +295,7 @@ impl Session {
                 trace,
             };
             let line = super::json_line(&report)?;
-            super::put_line(&line, self.output(console))?;
+            super::put_line(&line, self.output.of(console))?;
         } else {
             let mut out = policy::trace::render(&events, sources);
             if omitted > 0 {
@@ -363,7 +305,7 @@ impl Session {
                 let _ = writeln!(out, "Output string: {}", result.output);
                 let _ = writeln!(out, "Output flags: [{}]", flag_list(result));
             }
-            self.output(console).write_all(out.as_bytes())?;
+            self.output.of(console).write_all(out.as_bytes())?;
             if let Some(error) = error {
                 console.out.flush()?;
                 let _ = writeln!(console.err, "imsimta: {error}");
@@ -389,18 +331,11 @@ impl Session {
             trace: None,
         };
         let line = super::json_line(&report)?;
-        super::put_line(&line, self.output(console))
-    }
-
-    fn output<'s>(&'s mut self, console: &'s mut Console<'_>) -> &'s mut dyn Write {
-        match &mut self.output {
-            Some(file) => file,
-            None => console.out,
-        }
+        super::put_line(&line, self.output.of(console))
     }
 
     fn end(&mut self, console: &mut Console<'_>, exit: Exit) -> Result<Exit, Failure> {
-        self.output(console).flush()?;
+        self.output.of(console).flush()?;
         Ok(exit)
     }
 }
@@ -411,10 +346,9 @@ fn evaluate(
     answers: &mut Answers,
     mappings: &Mappings,
 ) -> Result<MappingResult, RunError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let facts = Facts {
-        now: now.map_or(0, |d| d.as_secs() as i64),
-        seed: std::hash::RandomState::new().build_hasher().finish(),
+        now: mta::server::now(),
+        seed: mta::server::seed(),
     };
     loop {
         match machine.step(&facts) {

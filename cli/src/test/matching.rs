@@ -29,18 +29,20 @@ const USAGE: Usage = Usage {
         Argument {
             name: "PATTERN",
             help: "a pattern, as in a mapping table; without it, patterns and targets are prompted for",
+            many: false,
         },
         Argument {
             name: "TARGET",
             help: "the string to match; without it, targets are prompted for",
+            many: false,
         },
     ],
-    qualifiers: &[Qualifier {
-        name: "json",
-        takes: Takes::Nothing,
-        negatable: false,
-        help: "print a JSON object for each match; input is a pattern on one line, its target on the next",
-    }],
+    qualifiers: &[Qualifier::new(
+        "json",
+        Takes::Nothing,
+        false,
+        "print a JSON object for each match; input is a pattern on one line, its target on the next",
+    )],
     notes: "Put quotes around a pattern, or the shell takes its `$` and `*`.\n\
             With both arguments the exit code is 0 for a match and 1 for none.",
 };
@@ -63,11 +65,9 @@ struct Compiled {
 }
 
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
+    };
     let json = parsed.is_set("json");
     match parsed.arguments.as_slice() {
         [] if json => pairs(console),

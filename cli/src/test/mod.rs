@@ -5,6 +5,7 @@ mod mapping;
 mod matching;
 mod rewrite;
 mod rewrite_report;
+mod strings;
 
 use crate::argv::{self, UsageError};
 use crate::console::Console;
@@ -45,7 +46,7 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> 
         None => match args.first() {
             Some(first) if imsimta::wants_help(first) => {
                 let title = "Try a part of the site's policy without sending mail";
-                let help = imsimta::list(title, "imsimta test -TOOL", "Tools", "-", TOOLS);
+                let help = imsimta::list(title, "imsimta test -TOOL", "Tools", "-", imsimta::rows(TOOLS));
                 console.out.write_all(help.as_bytes())?;
                 return Ok(Exit::Ok);
             }

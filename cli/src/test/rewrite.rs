@@ -7,8 +7,6 @@
 //! Addresses may hold `^hex hex^`, octets, and `&hex;`, a Unicode character; `^^` and `&&` stand for the
 //! characters themselves. A trace on `-debug -json` goes to the error stream: the JSON has fixed fields.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
 use std::sync::Arc;
 
 use mta::access::SessionFacts;
@@ -23,20 +21,12 @@ use policy::rewrite::{Request, Rewritten};
 use store::envelope::Envelope;
 
 use super::rewrite_report::{Report, Submitted};
+use super::strings::{self, Input, Output};
 use crate::argv::{Argument, Given, Parsed, Qualifier, Takes, Usage, UsageError};
 use crate::commands;
-use crate::config::{explain, read_text, table_path};
-use crate::console::{Console, read_line};
+use crate::config::{given_path, read_text};
+use crate::console::Console;
 use crate::{Exit, Failure};
-
-const fn q(name: &'static str, takes: Takes, negatable: bool, help: &'static str) -> Qualifier {
-    Qualifier {
-        name,
-        takes,
-        negatable,
-        help,
-    }
-}
 
 const FILE: Takes = Takes::Required("FILE");
 const CHANNEL: Takes = Takes::Required("CHANNEL");
@@ -48,111 +38,117 @@ const USAGE: Usage = Usage {
     arguments: &[Argument {
         name: "ADDRESS",
         help: "the address, or several separated by commas; without it, addresses are prompted for",
+        many: false,
     }],
     qualifiers: &[
-        q("alias_file", FILE, false, "the alias file"),
-        q(
+        Qualifier::new("alias_file", FILE, false, "the alias file"),
+        Qualifier::new(
             "channel",
             Takes::Nothing,
             true,
             "print what is known of the channel (default)",
         ),
-        q(
+        Qualifier::idle(
             "check_expansions",
             Takes::Nothing,
             true,
-            "accepted: every expanded address is always checked",
+            "every expanded address is always checked",
         ),
-        q(
+        Qualifier::new(
             "configuration_file",
             FILE,
             false,
             "the file of rewrite rules and channels",
         ),
-        q(
+        Qualifier::new(
             "database",
             Takes::Required("LIST"),
             false,
             "noGENERAL, noREVERSE, noFORWARD, or NAME=FILE",
         ),
-        q(
+        Qualifier::new(
             "debug",
             Takes::Optional("all"),
             true,
             "print how the result came about; =all: rules that there are not, too",
         ),
-        q(
+        Qualifier::idle(
             "delivery_receipt",
             Takes::Nothing,
             true,
-            "accepted, without effect",
+            "no message is made that could ask for one",
         ),
-        q(
+        Qualifier::new(
             "destination_channel",
             CHANNEL,
             false,
             "the channel that header addresses and the sender go to",
         ),
-        q("filter", Takes::Nothing, true, "accepted, without effect"),
-        q(
+        Qualifier::idle("filter", Takes::Nothing, true, "this tool applies no filters"),
+        Qualifier::new(
             "from",
             ADDRESS,
             true,
             "envelope From, for the access tables; -nofrom: none",
         ),
-        q("grey", Takes::Required("N"), false, "accepted, without effect"),
-        q(
+        Qualifier::idle("grey", Takes::Required("N"), false, "nothing is greylisted here"),
+        Qualifier::new(
             "image_file",
             Takes::Optional("FILE"),
             true,
             "-noimage_file: read the text files",
         ),
-        q(
+        Qualifier::new(
             "input",
             FILE,
             false,
             "read addresses from a file, without prompts",
         ),
-        q(
+        Qualifier::new(
             "json",
             Takes::Nothing,
             false,
             "print a JSON object for each address, and no prompts",
         ),
-        q(
+        Qualifier::new(
             "local_alias",
             Takes::Required("NAME"),
             true,
             "what the local host is called in the results",
         ),
-        q(
+        Qualifier::new(
             "mapping_file",
             FILE,
             true,
             "the mapping file; -nomapping_file: none",
         ),
-        q("option_file", FILE, true, "the option file; -nooption_file: none"),
-        q("output", FILE, false, "write results to a file"),
-        q("read_receipt", Takes::Nothing, true, "accepted, without effect"),
-        q(
+        Qualifier::new("option_file", FILE, true, "the option file; -nooption_file: none"),
+        Qualifier::new("output", FILE, false, "write results to a file"),
+        Qualifier::idle(
+            "read_receipt",
+            Takes::Nothing,
+            true,
+            "no message is made that could ask for one",
+        ),
+        Qualifier::idle(
             "reprocessing",
             Takes::Nothing,
             true,
-            "accepted: the source channel alone decides",
+            "the source channel alone decides",
         ),
-        q(
+        Qualifier::idle(
             "restricted",
             Takes::Required("N"),
             false,
-            "accepted, without effect",
+            "no rewriting depends on it",
         ),
-        q(
+        Qualifier::new(
             "sender",
             ADDRESS,
             false,
             "the authenticated sender, for the access tables",
         ),
-        q(
+        Qualifier::new(
             "source_channel",
             CHANNEL,
             false,
@@ -169,33 +165,15 @@ struct Session<'p> {
     callouts: Callouts,
     users_unknown: bool,
     trace: Option<bool>,
-    output: Option<BufWriter<File>>,
+    output: Output,
 }
 
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let parsed = USAGE.parse(args)?;
-    if parsed.help {
-        console.out.write_all(USAGE.help().as_bytes())?;
+    let Some(parsed) = USAGE.read(args, console)? else {
         return Ok(Exit::Ok);
-    }
-    let trace = match parsed.get("debug") {
-        Given::Present(Some(value)) if value.eq_ignore_ascii_case("all") => Some(true),
-        Given::Present(Some(value)) => {
-            let text = format!("`-debug={value}` is not known; write `-debug` or `-debug=all`");
-            return Err(UsageError::Other(text).into());
-        }
-        Given::Present(None) => Some(false),
-        _ => None,
     };
-    let wrong = |name: &str, file: &str, error: std::io::Error| {
-        UsageError::Other(format!("cannot use `-{name}={file}`: {}", explain(&error)))
-    };
-    let mut input = match parsed.value("input") {
-        Some(name) => Some(BufReader::new(
-            File::open(name).map_err(|e| wrong("input", name, e))?,
-        )),
-        None => None,
-    };
+    let trace = strings::trace(&parsed)?;
+    let mut input = Input::open(&parsed)?;
     let configuration = load(&parsed, console)?;
     for name in ["source_channel", "destination_channel"] {
         if let Some(channel) = parsed.value(name)
@@ -217,12 +195,7 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Fa
     };
     let directory = Arc::new(arc_swap::ArcSwap::from_pointee(directory));
     let callouts = Callouts::ReadOnly(Arc::new(Drivers::new(directory, layout.config())));
-    let output = match parsed.value("output") {
-        Some(name) => Some(BufWriter::new(
-            File::create(name).map_err(|e| wrong("output", name, e))?,
-        )),
-        None => None,
-    };
+    let output = Output::create(&parsed)?;
     let mut session = Session {
         parsed: &parsed,
         configuration,
@@ -237,25 +210,14 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Result<Exit, Fa
             exit = worse(exit, session.test(&address, console)?);
         }
     } else {
-        let prompts = !parsed.is_set("json") && input.is_none();
-        loop {
-            if prompts {
-                console.prompt("Address: ")?;
-            }
-            let line = match &mut input {
-                Some(file) => read_line(file)?,
-                None => read_line(console.input)?,
-            };
-            let Some(address) = line else { break };
+        input.each("Address: ", console, |address, console| {
             if !address.trim().is_empty() {
                 exit = worse(exit, session.test(&address, console)?);
             }
-        }
-        if prompts && console.interactive {
-            writeln!(console.out)?;
-        }
+            Ok(())
+        })?;
     }
-    session.output(console).flush()?;
+    session.output.of(console).flush()?;
     Ok(exit)
 }
 
@@ -287,7 +249,7 @@ fn load(parsed: &Parsed, console: &mut Console<'_>) -> Result<Configuration, Fai
         Err(error) => return Err(commands::report(&error, console)?),
     };
     let config = layout.config();
-    let read = |name: &str| match read_text(&table_path(name, &config)) {
+    let read = |name: &str| match read_text(&given_path(name, &config)) {
         Ok(text) => Ok(Some((name.to_string(), text))),
         Err(why) => Err(Failure::Config(format!("cannot read `{name}`: {why}"))),
     };
@@ -339,13 +301,6 @@ fn load(parsed: &Parsed, console: &mut Console<'_>) -> Result<Configuration, Fai
 }
 
 impl Session<'_> {
-    fn output<'s>(&'s mut self, console: &'s mut Console<'_>) -> &'s mut dyn Write {
-        match &mut self.output {
-            Some(file) => file,
-            None => console.out,
-        }
-    }
-
     /// A session of the source channel, with the sender of the command line.
     fn decider(&self) -> Decider {
         let site = Arc::clone(&self.configuration.site);
@@ -417,14 +372,14 @@ impl Session<'_> {
         if self.parsed.is_set("json") {
             let _ = console.err.write_all(trace.as_bytes());
             let line = super::json_line(&report)?;
-            super::put_line(&line, self.output(console))?;
+            super::put_line(&line, self.output.of(console))?;
             return Ok(exit);
         }
         let channel = report.forward_channel.as_deref().and_then(|c| site.channel(c));
         let official = channel.map_or("", |c| c.official_host.as_str());
         let block = channel.filter(|_| *self.parsed.get("channel") != Given::Negated);
         let text = trace + &report.text(official, block);
-        self.output(console).write_all(text.as_bytes())?;
+        self.output.of(console).write_all(text.as_bytes())?;
         Ok(exit)
     }
 

@@ -42,6 +42,7 @@ pub fn run(program: Program, site: &Path, args: &[&str], input: &str, interactiv
             err: &mut err,
             interactive,
             colour: false,
+            colour_out: false,
             site: site.to_path_buf(),
         },
     );
@@ -79,3 +80,68 @@ DENY
 
   *  $NNo$ $,$<relay$X
 ";
+
+/// A control socket that answers with what a table says and keeps what it was asked.
+pub struct FakeServer {
+    asked: std::sync::Arc<std::sync::Mutex<Vec<serde_json::Value>>>,
+}
+
+impl FakeServer {
+    /// Serves the control socket of a site; `answer` is given each request. It ends with the test.
+    pub fn start(
+        site: &Path,
+        answer: impl Fn(&serde_json::Value) -> serde_json::Value + Send + 'static,
+    ) -> FakeServer {
+        use std::io::{BufRead, BufReader, Write};
+        std::fs::create_dir_all(site.join("run")).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(site.join("run/control")).unwrap();
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let kept = std::sync::Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut line = String::new();
+                if BufReader::new(&stream).read_line(&mut line).is_err() || line.is_empty() {
+                    continue;
+                }
+                let request = serde_json::from_str(&line).unwrap_or_default();
+                let response = answer(&request);
+                kept.lock().unwrap().push(request);
+                let _ = writeln!(stream, "{response}");
+            }
+        });
+        FakeServer { asked }
+    }
+
+    /// What it was asked since the last call, `do` of each and its ids or channel.
+    pub fn asked(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().unwrap();
+        let words = asked.drain(..).map(|request| {
+            let mut text = request["do"].as_str().unwrap_or("?").to_string();
+            for key in ["ids", "channel"] {
+                if !request[key].is_null() {
+                    text += &format!(" {}", request[key]);
+                }
+            }
+            text
+        });
+        words.collect()
+    }
+}
+
+/// A whole site, as `sluice up` makes one.
+pub fn new_site(name: &str) -> PathBuf {
+    let path = directory(name);
+    std::fs::remove_dir_all(&path).unwrap();
+    let new = mta::up::NewSite {
+        host: "mail.example.com".into(),
+        domain: "example.com".into(),
+        port: 0,
+    };
+    mta::up::create(&mta::configuration::Layout::new(&path), &new).unwrap();
+    path
+}
+
+pub fn sluice(site: &Path, args: &[&str], input: &str) -> Ran {
+    run(Program::Sluice, site, args, input, false)
+}

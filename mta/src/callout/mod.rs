@@ -59,15 +59,15 @@ pub struct Drivers {
     /// Around MeterMaid. Nothing is cached: what another host counts must show at once.
     metermaid_frame: Arc<Frame>,
     started: Instant,
-    /// Sequence files must lie below this folder.
-    sequence_folder: PathBuf,
+    /// The folder of the configuration, for files that it names.
+    config: PathBuf,
     /// What duplicate tests remember, where the server keeps it.
     memory: Option<Arc<Memory>>,
 }
 
 impl Drivers {
-    /// Drivers over a directory; sequence files lie below `sequence_folder`, or are named by full path.
-    pub fn new(directory: Arc<ArcSwap<Directory>>, sequence_folder: PathBuf) -> Self {
+    /// Drivers over a directory, for the configuration of a folder.
+    pub fn new(directory: Arc<ArcSwap<Directory>>, config: PathBuf) -> Self {
         let throttle = Mutex::new(ConnThrottle::new(THROTTLED_ADDRESSES));
         Drivers {
             directory,
@@ -75,7 +75,7 @@ impl Drivers {
             metermaid: ArcSwap::from_pointee(Client::new(&Settings::default().client)),
             metermaid_frame: Frame::new(UNCACHED),
             started: Instant::now(),
-            sequence_folder,
+            config,
             memory: None,
         }
     }
@@ -187,13 +187,8 @@ impl Drivers {
             }
             Effect::Routine(routine) | Effect::MeterMaidAt { routine, .. } => not_configured(routine),
             Effect::Sequence { file } => {
-                // IMTA_TABLE: is the folder of the configuration, which is this one
-                let name = match file.split_once(':') {
-                    Some((prefix, name)) if prefix.eq_ignore_ascii_case("IMTA_TABLE") => name,
-                    _ => file.as_str(),
-                };
-                let path = self.sequence_folder.join(name);
-                let done = tokio::task::spawn_blocking(move || sequence::next(&path)).await;
+                let (folder, file) = (self.config.clone(), file.clone());
+                let done = tokio::task::spawn_blocking(move || sequence::next_of(&folder, &file)).await;
                 match done {
                     Ok(Ok(number)) => Answer::Found(number.to_string()),
                     Ok(Err(error)) => Answer::NotConfigured(error.to_string()),

@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::configuration::{NO_TABLE_PATH, table_path};
+
 /// Why a sequence has no next number.
 #[derive(Debug, thiserror::Error)]
 pub enum SequenceError {
@@ -16,6 +18,12 @@ pub enum SequenceError {
         /// What went wrong.
         error: std::io::Error,
     },
+    /// It is named in a way that depends on where a program was started.
+    #[error("sequence file {path}: {NO_TABLE_PATH}")]
+    Relative {
+        /// As written.
+        path: String,
+    },
     /// It holds something else.
     #[error("sequence file {path} does not hold a number")]
     NoNumber {
@@ -26,6 +34,16 @@ pub enum SequenceError {
 
 /// Longest wait for another process that counts the same file up.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// [`next`] of the file that a configuration in `folder` names.
+pub fn next_of(folder: &Path, name: &str) -> Result<u64, SequenceError> {
+    match table_path(folder, name) {
+        Some(path) => next(&path),
+        None => Err(SequenceError::Relative {
+            path: name.to_string(),
+        }),
+    }
+}
 
 /// Counts the number in a file up and returns it, after it is on stable storage. Blocks while another process
 /// does the same, up to [`LOCK_PATIENCE`].
@@ -80,6 +98,28 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         assert!(matches!(next(&path), Err(SequenceError::NoNumber { .. })));
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn files_are_named_in_one_way() {
+        let folder = std::env::temp_dir().join(format!("sluice-sequence-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("seq");
+        std::fs::write(&path, "").unwrap();
+        let full = path.display().to_string();
+        for (n, name) in ["IMTA_TABLE:seq", "imta_table:/seq", &full]
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(next_of(&folder, name).unwrap(), n as u64 + 1, "{name}");
+        }
+        for name in ["seq", "./seq", "OTHER:seq"] {
+            assert!(
+                matches!(next_of(&folder, name), Err(SequenceError::Relative { .. })),
+                "{name}"
+            );
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

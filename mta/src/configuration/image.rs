@@ -41,6 +41,11 @@ pub enum ImageError {
     Damaged,
 }
 
+/// Says that a text is not what the compiled configuration has.
+pub fn stale_note(file: &str) -> String {
+    format!("{file} is newer than the compiled configuration, which is used: run `imsimta cnbuild`")
+}
+
 impl Image {
     /// Texts that are not any more as they were when the image was built. Contents are compared, not times:
     /// an editor and `cnbuild` may work within one second, and a copied folder has new times.

@@ -347,12 +347,15 @@ impl Parser {
                 _ => match Verifier::parse(value) {
                     Ok(verifier) => user.verifier = Some(verifier),
                     Err(error) => {
-                        let help = match error {
-                            VerifierError::Scheme => {
-                                "a password itself never stands here; set it with the user command"
-                            }
-                            _ => "set the password anew with the user command",
+                        let never = match error {
+                            VerifierError::Scheme => "a password itself never stands here; ",
+                            _ => "",
                         };
+                        // a file with an error is not changed by a command
+                        let help = format!(
+                            "{never}take `password=` out, then run `sluice user password {}`",
+                            user.uid
+                        );
                         self.error("U011", value_at, error.to_string(), help);
                     }
                 },

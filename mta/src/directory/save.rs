@@ -28,7 +28,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("cannot read the users file {}: {error}; create it with the user command", path.display())]
+    #[error("cannot read the users file {}: {error}{}", path.display(), begin(error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -59,6 +59,16 @@ fn first(diagnostics: &[Diagnostic]) -> &str {
         .iter()
         .find(|d| d.severity == Severity::Error)
         .map_or("none", |d| &d.message)
+}
+
+/// How a file begins that is not there.
+fn begin(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; begin one with a line `domain: example.com`, then run `sluice user add NAME`"
+        }
+        _ => "",
+    }
 }
 
 /// Why the file cannot be changed.

@@ -89,6 +89,11 @@ impl Status {
         (Status::Removed, "removed"),
     ];
 
+    /// All of them, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Status> {
+        Self::ALL.iter().map(|(status, _)| *status)
+    }
+
     /// The status of a word, in any case.
     pub fn parse(word: &str) -> Option<Status> {
         Self::ALL

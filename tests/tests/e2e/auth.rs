@@ -353,3 +353,39 @@ fn a_key_that_others_can_read_is_named_at_the_start() {
     );
     assert!(server.errors().contains(&wanted), "{}", server.errors());
 }
+
+#[test]
+fn a_new_password_is_known_at_once_and_nothing_else_is_loaded() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let log_in = |password: &str| {
+        let login = [
+            "-tls",
+            "-a",
+            "PLAIN",
+            "--auth-user",
+            "alice",
+            "--auth-password",
+            password,
+            "-q",
+            "AUTH",
+        ];
+        let ran = swaks(
+            server.submission(),
+            "alice@example.com",
+            "bob@example.com",
+            &login,
+        );
+        ran.out.contains("235 2.7.0")
+    };
+    let old = site.password("alice").to_string();
+    assert!(log_in(&old), "the password of the site");
+    // an administrator is in the middle of a change
+    site.append("mappings", "\nHALF\n\n  *  $[unfinished\n");
+    let said = site.sluice(["user", "password", "alice"]).expect(0);
+    assert!(said.contains("The running server knows."), "{said}");
+    let new = said.split_whitespace().nth(5).unwrap_or_default();
+    assert!(!log_in(&old) && log_in(new), "{said}");
+    site.sluice(["user", "status", "alice", "disabled"]).expect(0);
+    assert!(!log_in(new), "a disabled user");
+}

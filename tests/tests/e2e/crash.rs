@@ -1,6 +1,8 @@
 //! kill -9 under load, and a disk that is full: nothing acknowledged is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
@@ -299,6 +301,44 @@ fn who_cannot_be_told_on_a_full_disk_is_told_later() {
     let report = site.mail_with("alice", "multipart/report");
     assert!(report.contains("550 5.1.1 no such user here"), "{report}");
     until("an empty queue", || site.queue().is_empty().then_some(()));
+    drop(server);
+    drop(site);
+}
+
+/// One request to the control socket of a site, and the answer.
+fn ask(site: &Site, request: &str) -> String {
+    let mut stream = UnixStream::connect(site.root().join("run/control")).expect("the control socket");
+    writeln!(stream, "{request}").expect("the request is written");
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn what_cannot_be_written_leaves_a_message_its_turn() {
+    let disk = Tmpfs::mount("turn", 16);
+    let site = Site::at(disk.0.join("site"));
+    let server = Server::start(&site);
+    site.imsimta(["qm", "stop", "ims-ms"]).expect(0);
+    let mut client = server.inside();
+    client.hello();
+    for subject in ["taking room", "turn"] {
+        assert_eq!(send(&mut client, subject, 500), Some(true));
+    }
+    let [first, second] = [0, 1].map(|n| site.queue()[n]["id"].to_string());
+    // something else takes all of the disk, and changes of one entry what the queue has in reserve
+    let ballast = disk.0.join("ballast");
+    let _ = std::fs::write(&ballast, vec![0u8; 64 << 20]);
+    let many = vec![first.as_str(); 1000].join(",");
+    until("a change that cannot be written", || {
+        let said = ask(&site, &format!("{{\"do\": \"hold\", \"ids\": [{many}]}}"));
+        said.contains("%QM-E-FAILED").then_some(())
+    });
+    let held = site.imsimta(["qm", "hold", &format!("-id={second}")]);
+    assert!(held.code == 1 && held.err.contains("%QM-E-FAILED"), "{held:?}");
+    std::fs::remove_file(&ballast).expect("the ballast goes");
+    site.imsimta(["qm", "start", "ims-ms"]).expect(0);
+    site.mail_with("alice", "Subject: turn");
     drop(server);
     drop(site);
 }

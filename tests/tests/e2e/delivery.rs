@@ -274,11 +274,10 @@ fn the_operator_holds_releases_returns_and_deletes() {
             .any(|l| l.starts_with("tcp_local ") && l.contains(" 3 ")),
         "{summary}"
     );
-    let number = |host: &str| {
-        let at = site.queue().iter().position(|e| {
-            e["host"] == format!("{host}.example") || e["to"][0] == format!("x@{host}.example")
-        });
-        (at.expect("the entry is in the queue") + 1).to_string()
+    let id = |host: &str| {
+        let queue = site.queue();
+        let found = queue.iter().find(|e| e["to"][0] == format!("x@{host}.example"));
+        found.expect("the entry is in the queue")["id"].to_string()
     };
     let cases = [
         ("hold", "%QM-I-HELD"),
@@ -286,8 +285,17 @@ fn the_operator_holds_releases_returns_and_deletes() {
         ("delete", "%QM-I-DELETED"),
     ];
     for (action, said) in cases {
-        let out = site.imsimta(["qm", action, &number(action)]).expect(0);
-        assert!(out.contains(said), "{action}: {out}");
+        let id = id(action);
+        let out = site
+            .imsimta(["qm", action, &format!("-id={id}"), "-json"])
+            .expect(0);
+        let done: serde_json::Value = serde_json::from_str(&out).expect("a JSON object");
+        assert_eq!(done["id"].to_string(), id, "{out}");
+        assert_eq!(
+            (&done["ok"], &done["code"]),
+            (&true.into(), &said.into()),
+            "{out}"
+        );
     }
     let report = site.mail_with("alice", "multipart/report");
     assert!(

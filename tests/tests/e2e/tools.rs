@@ -1,5 +1,8 @@
 //! What scripts may rely on: exit codes and JSON of the tools.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
 use tests::{Server, Site};
 
 #[test]
@@ -20,11 +23,11 @@ fn exit_codes_say_what_happened() {
     let cases: Vec<(&str, Vec<&str>, i32)> = vec![
         ("probe, allowed", vec!["probe", "ORIG_SEND_ACCESS", allowed], 0),
         ("probe, refused", vec!["probe", "ORIG_SEND_ACCESS", refused], 1),
-        ("probe, no such table", vec!["probe", "NO_ACCESS", allowed], 1),
+        ("probe, no such table", vec!["probe", "NO_ACCESS", allowed], 2),
         ("probe, too few arguments", vec!["probe", "ORIG_SEND_ACCESS"], 2),
         ("explain, accepted", with("alice@example.com"), 0),
         ("explain, refused", with("c@d.example"), 1),
-        ("explain, no client", vec!["explain"], 1),
+        ("explain, no client", vec!["explain"], 2),
         ("explain, last", vec!["explain", "--last"], 0),
         ("status", vec!["status"], 0),
         ("send, accepted", vec!["send", "--to", "alice@example.com"], 0),
@@ -162,7 +165,7 @@ fn json_has_the_keys_that_scripts_read() {
         "{sessions}"
     );
     // the others
-    let status = parse(&site.sluice(["status"]).expect(0));
+    let status = parse(&site.sluice(["status", "--json"]).expect(0));
     for key in [
         "sessions",
         "accepted",
@@ -182,4 +185,29 @@ fn json_has_the_keys_that_scripts_read() {
         sent["accepted"] == true && sent["to"] == "alice@example.com" && sent["reply"].is_string(),
         "{sent}"
     );
+}
+
+#[test]
+fn the_control_socket_reads_any_number_of_requests() {
+    let site = Site::new();
+    let _server = Server::start(&site);
+    let mut stream = UnixStream::connect(site.root().join("run/control")).expect("the control socket");
+    let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut ask = |request: &str| {
+        writeln!(stream, "{request}").expect("the request is written");
+        let mut answer = String::new();
+        answers.read_line(&mut answer).expect("an answer");
+        answer
+    };
+    // each of them is within the limit, all of them are not
+    let ids = vec!["18446744073709551615"; 1000].join(",");
+    for _ in 0..9 {
+        let said = ask(&format!("{{\"do\": \"release\", \"ids\": [{ids}]}}"));
+        assert!(said.contains("%QM-E-NOFILE"), "{said}");
+    }
+    let long = ask(&format!(
+        "{{\"do\": \"release\", \"ids\": [{}]}}",
+        vec![ids; 4].join(",")
+    ));
+    assert!(long.contains("longer than 65536 octets"), "{long}");
 }

@@ -12,7 +12,6 @@
 pub mod check;
 pub mod evaluate;
 pub mod run;
-mod suite;
 pub mod svtest;
 pub mod test;
 

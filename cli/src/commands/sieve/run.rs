@@ -10,13 +10,14 @@ use grammar::Sources;
 use policy::Facts;
 use policy::message::Message;
 use policy::sieve::{
-    ActionLimits, Envelope, Level, LevelResult, Library, Mode, NoLibrary, Options, Performed, Place, Request,
-    Spam, compile, merge,
+    ActionLimits, Envelope, Level, LevelResult, Library, NoLibrary, Options, Performed, Place, Request, Spam,
+    compile, merge,
 };
 use serde_json::{Value, json};
 
 use super::Folders;
 use super::evaluate::{World, drive, header_json};
+use crate::argv::UsageError;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -38,28 +39,42 @@ pub fn define(command: Command) -> Command {
                 .required_unless_present("cases")
                 .conflicts_with("cases"),
         )
-        .arg(option("from", "A", "Envelope sender; may be empty").default_value("sender@example.com"))
-        .arg(option("to", "B", "Envelope recipient").default_value("recipient@example.com"))
+        .arg(
+            option("from", "A", "Envelope sender; may be empty")
+                .default_value("sender@example.com")
+                .conflicts_with("cases"),
+        )
+        .arg(
+            option("to", "B", "Envelope recipient")
+                .default_value("recipient@example.com")
+                .conflicts_with("cases"),
+        )
         .arg(
             option(
                 "env",
                 "K=V",
                 "An item of the environment test; may be given again",
             )
-            .action(ArgAction::Append),
+            .action(ArgAction::Append)
+            .conflicts_with("cases"),
         )
         .arg(
             option("level", "L", "user or system")
                 .value_parser(["user", "system"])
-                .default_value("user"),
+                .default_value("user")
+                .conflicts_with("cases"),
         )
-        .arg(option("mailbox", "NAME", "A mailbox that exists; may be given again").action(ArgAction::Append))
+        .arg(
+            option("mailbox", "NAME", "A mailbox that exists; may be given again")
+                .action(ArgAction::Append)
+                .conflicts_with("cases"),
+        )
         .arg(option(
             "cases",
             "FILE",
-            "Run the cases of a file, one JSON object a line",
+            "Run the cases of a file, one JSON object a line, which say all that the options do",
         ))
-        .arg(super::flag("strict", "The rules of the RFCs to the letter"))
+        .arg(super::flag("strict", "The rules of the RFCs to the letter").conflicts_with("cases"))
         .arg(super::flag("json", "Print one JSON object"))
         .arg(super::flag("trace", "Print every step, too"))
         .after_help(
@@ -94,7 +109,7 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
     };
     for pair in matches.get_many::<String>("env").unwrap_or_default() {
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(Failure::Failed(format!("--env {pair}: write --env NAME=VALUE")));
+            return Err(UsageError::Other(format!("--env {pair}: write --env NAME=VALUE")).into());
         };
         case.environment.push((name.to_ascii_lowercase(), value.into()));
     }
@@ -301,9 +316,6 @@ fn one(case: &Value, trace: bool) -> Result<Value, String> {
     let script = case["script"].as_str().ok_or("`script` is missing")?;
     let message = case["message"].as_str().ok_or("`message` is missing")?;
     let mut options = super::options(config["mode"] != "oms");
-    if options.mode == Mode::Strict {
-        options.limits = ActionLimits::strict();
-    }
     limits(config, &mut options.limits)?;
     let methods = strings(&config["notify_methods"]);
     if !methods.is_empty() {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
+use serde_json::json;
 
-use super::svtest::{self, Verdict};
+use super::svtest::{self, Report, Verdict};
+use crate::commands::json;
 use crate::console::Console;
 use crate::{Exit, Failure};
 
@@ -18,7 +20,11 @@ pub fn define(command: Command) -> Command {
             "FILE|DIR",
             ".svtest files, or folders that are searched for them",
         ))
-        .after_help("Exit codes: 0 all passed; 1 some failed; 2 a file could not be run.")
+        .arg(super::flag(
+            "json",
+            "Print one JSON object a case, and one for a file that breaks off",
+        ))
+        .after_help("Exit codes: 0 all passed; 1 some failed, or a file could not be run to its end.")
 }
 
 /// Runs the tests.
@@ -28,43 +34,61 @@ pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Fail
         collect(Path::new(name), 0, &mut files)
             .map_err(|e| Failure::Failed(format!("cannot read {name}: {e}")))?;
     }
+    let as_json = matches.get_flag("json");
     let (mut passed, mut failed, mut broken) = (0, 0, false);
     for file in files {
         let name = file.display().to_string();
-        let text = match super::read_script(&name, console) {
-            Ok(text) => text,
-            Err(failure) => {
-                writeln!(console.err, "sluice: {failure}")?;
-                broken = true;
-                continue;
+        let report = match super::read_script(&name, console) {
+            Ok(text) => {
+                if !as_json {
+                    writeln!(console.out, "{name}")?;
+                }
+                svtest::run(&name, &text)
             }
+            Err(failure) => Report {
+                broken: Some(format!("sluice: {failure}")),
+                ..Report::default()
+            },
         };
-        writeln!(console.out, "{name}")?;
-        let report = svtest::run(&name, &text);
         for verdict in &report.verdicts {
-            match verdict {
-                Verdict::Passed(name) => {
-                    passed += 1;
-                    writeln!(console.out, "  ok      {name}")?;
-                }
-                Verdict::Failed(name, why) => {
-                    failed += 1;
-                    writeln!(console.out, "  FAILED  {name}: {why}")?;
-                }
+            let (case, why) = match verdict {
+                Verdict::Passed(case) => (case, None),
+                Verdict::Failed(case, why) => (case, Some(why)),
+            };
+            if why.is_none() {
+                passed += 1;
+            } else {
+                failed += 1;
+            }
+            match why {
+                _ if as_json => json(
+                    &json!({"file": name, "case": case, "passed": why.is_none(), "why": why}),
+                    console,
+                )?,
+                None => writeln!(console.out, "  ok      {case}")?,
+                Some(why) => writeln!(console.out, "  FAILED  {case}: {why}")?,
             }
         }
-        console.out.write_all(report.printed.as_bytes())?;
+        // what a file prints is for people
+        let printed = if as_json {
+            &mut *console.err
+        } else {
+            &mut *console.out
+        };
+        printed.write_all(report.printed.as_bytes())?;
         if let Some(why) = report.broken {
             broken = true;
-            writeln!(console.err, "{why}\n")?;
+            if as_json {
+                json(&json!({"file": name, "broken": why}), console)?;
+            } else {
+                writeln!(console.err, "{why}\n")?;
+            }
         }
     }
-    writeln!(console.out, "{passed} passed, {failed} failed")?;
-    Ok(match (broken, failed) {
-        (true, _) => Exit::Usage,
-        (false, 0) => Exit::Ok,
-        _ => Exit::No,
-    })
+    if !as_json {
+        writeln!(console.out, "{passed} passed, {failed} failed")?;
+    }
+    Ok(if broken || failed > 0 { Exit::No } else { Exit::Ok })
 }
 
 /// The test files of a folder, by name; a file stands for itself.
@@ -74,7 +98,8 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Resu
         return Ok(());
     }
     if depth >= MAX_DEPTH {
-        return Ok(());
+        let why = format!("{} lies more than {MAX_DEPTH} folders deep", path.display());
+        return Err(std::io::Error::other(why));
     }
     let mut entries: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(path)? {
