@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use policy::channel::{Arguments, KEYWORDS};
+use policy::channel::{Arguments, Effect, KEYWORDS};
 use policy::options::{EFFECTIVE, RECOGNISED};
 
 const BEGIN: &str = "<!-- made from the code by mta/tests/docs_tables.rs; do not edit below -->\n";
@@ -55,10 +55,10 @@ fn channel_keywords() {
             Arguments::Ages => "1 to 5 increasing numbers",
             Arguments::Durations => "1 to 8 quoted durations, `\"pt30m\"`",
         };
-        let effect = if k.effect {
-            "works"
-        } else {
-            "accepted, no effect yet"
+        let effect = match k.effect {
+            Effect::Works => "works",
+            Effect::Always => "what is done on every channel",
+            Effect::None => "accepted, no effect yet",
         };
         writeln!(out, "| `{}` | {arguments} | {effect} |", k.name).unwrap();
     }

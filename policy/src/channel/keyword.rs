@@ -31,15 +31,26 @@ pub struct Keyword {
     pub name: &'static str,
     /// What follows it.
     pub arguments: Arguments,
-    /// Whether it changes behaviour in this version.
-    pub effect: bool,
+    /// What it does in this version.
+    pub effect: Effect,
+}
+
+/// What a keyword does in this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It changes behaviour.
+    Works,
+    /// It asks for what is done on every channel.
+    Always,
+    /// Nothing yet, which is said at load.
+    None,
 }
 
 const fn on(name: &'static str, arguments: Arguments) -> Keyword {
     Keyword {
         name,
         arguments,
-        effect: true,
+        effect: Effect::Works,
     }
 }
 
@@ -47,7 +58,15 @@ const fn off(name: &'static str, arguments: Arguments) -> Keyword {
     Keyword {
         name,
         arguments,
-        effect: false,
+        effect: Effect::None,
+    }
+}
+
+const fn always(name: &'static str) -> Keyword {
+    Keyword {
+        name,
+        arguments: Arguments::None,
+        effect: Effect::Always,
     }
 }
 
@@ -60,7 +79,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("acceptalladdresses", None),
     off("acceptvalidaddresses", None),
     off("addresssrs", None),
-    off("addreturnpath", None),
+    always("addreturnpath"),
     off("addrsperfile", Number),
     off("addrsperjob", Number),
     off("affinitylist", None),
@@ -123,7 +142,7 @@ pub const KEYWORDS: &[Keyword] = &[
     on("destinationfilter", Word),
     off("destinationnosolicit", Word),
     off("destinationsrs", None),
-    off("disableetrn", None),
+    always("disableetrn"),
     off("disconnectbadauthlimit", Number),
     on("disconnectbadcommandlimit", Number),
     off("disconnectcommandlimit", Number),
@@ -131,8 +150,8 @@ pub const KEYWORDS: &[Keyword] = &[
     off("disconnectrejectlimit", Number),
     off("disconnecttransactionlimit", Number),
     off("dispositionchannel", Word),
-    off("dkimignore", None),
-    off("dkimpreserve", None),
+    always("dkimignore"),
+    always("dkimpreserve"),
     off("dkimremove", None),
     off("domainetrn", None),
     off("domainvrfy", None),
@@ -156,7 +175,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("filter", Word),
     off("flagtransfer", None),
     off("forwardcheckdelete", None),
-    off("forwardchecknone", None),
+    always("forwardchecknone"),
     off("forwardchecktag", None),
     off("futurerelease", Number),
     off("generatemessagehash", None),
@@ -174,7 +193,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("headertrim", None),
     off("holdexquota", None),
     on("holdlimit", Number),
-    off("identnone", None),
+    always("identnone"),
     off("identnonelimited", None),
     on("identnonenumeric", None),
     off("identnonesymbolic", None),
@@ -246,14 +265,14 @@ pub const KEYWORDS: &[Keyword] = &[
     off("nameparameterlengthlimit", Number),
     on("nameservers", Word),
     off("network", None),
-    off("noaddresssrs", None),
+    always("noaddresssrs"),
     off("noaddreturnpath", None),
     on("noaliaslocal", None),
     on("noallowswitchchannel", None),
     on("nobangoverpercent", None),
     on("noblocklimit", None),
     off("nocache", None),
-    off("nochunkingclient", None),
+    always("nochunkingclient"),
     on("nochunkingserver", None),
     off("noconvert_octet_stream", None),
     off("nodayofweek", None),
@@ -310,7 +329,7 @@ pub const KEYWORDS: &[Keyword] = &[
     on("nosaslclient", None),
     on("nosaslserver", None),
     on("nosaslswitchchannel", None),
-    off("nosendetrn", None),
+    always("nosendetrn"),
     off("nosendpost", None),
     on("noserviceall", None),
     on("noslave_debug", None),
@@ -328,7 +347,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("novrfy", None),
     off("nowarnpost", None),
     off("nox_env_to", None),
-    off("noxclient", None),
+    always("noxclient"),
     off("parameterformat", Word),
     off("parameterlengthlimit", Number),
     off("passthrough", None),
@@ -408,7 +427,7 @@ pub const KEYWORDS: &[Keyword] = &[
     on("subaddressrelaxed", None),
     on("subaddresswild", None),
     off("subdirs", Number),
-    off("submit", None),
+    always("submit"),
     off("suppressfinal", None),
     on("switchchannel", None),
     off("threaddepth", Number),
@@ -426,7 +445,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("userswitchchannel", None),
     off("uucp", None),
     on("viaaliasoptional", None),
-    off("viaaliasrequired", None),
+    always("viaaliasrequired"),
     off("vrfyallow", None),
     on("vrfydefault", None),
     off("vrfyhide", None),

@@ -14,7 +14,7 @@ use grammar::{Diagnostic, Span};
 
 use read::{Read, read_keywords};
 
-pub use keyword::{Arguments, KEYWORDS, Keyword, keyword};
+pub use keyword::{Arguments, Effect, KEYWORDS, Keyword, keyword};
 pub use settings::{Grouping, MxUse, Need, Settings, Subaddress, duration};
 
 /// One channel.

@@ -3,7 +3,7 @@
 use grammar::Diagnostic;
 use grammar::imta::Word;
 
-use super::keyword::{Arguments, KEYWORDS, keyword};
+use super::keyword::{Arguments, Effect, KEYWORDS, keyword};
 use super::settings::{Settings, apply, duration};
 use crate::spelling::suggest;
 
@@ -50,7 +50,7 @@ pub(super) fn read_keywords(
             ));
             continue;
         }
-        if !known.effect && !said.contains(&known.name) {
+        if known.effect == Effect::None && !said.contains(&known.name) {
             said.push(known.name);
             diagnostics.push(Diagnostic::note(
                 "C010",
