@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use grammar::{Diagnostic, Sources};
 use policy::message::edit::edited_header;
 use policy::message::{HeaderView, Message, RawValue};
@@ -341,7 +342,7 @@ fn carry_out(accepted: Accepted, merged: Merged, transaction: &mut Transaction, 
         let header = performed
             .headers
             .as_ref()
-            .map(|h| edited_header(&performed.message, h));
+            .map(|h| Bytes::from(edited_header(&performed.message, h)));
         let copy = || Accepted {
             header: header.clone(),
             ..accepted.clone()

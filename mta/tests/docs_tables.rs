@@ -167,6 +167,16 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "100",
         "trace lines of all kinds before a message is held as a loop",
     ),
+    (
+        "MISSING_RECIPIENT_GROUP_TEXT",
+        "Recipients not specified",
+        "name of the empty group that MISSING_RECIPIENT_POLICY=4 puts in",
+    ),
+    (
+        "MISSING_RECIPIENT_POLICY",
+        "0",
+        "a message without To, Cc and Bcc: 0 and 1 stays so, 2 gets all its recipients in To, 3 in Bcc, 4 an empty group in To, 5 an empty Bcc, 6 is refused; `missingrecipientpolicy` of the source channel comes first",
+    ),
     ("RETURN_ADDRESS", "postmaster@host", "From of notifications"),
     (
         "RETURN_PERSONAL",

@@ -14,6 +14,8 @@ pub enum Kind {
     Text,
     /// A whole number of at least this: decimal, or `base%digits`.
     Number(i64),
+    /// A whole number from 0 to this.
+    UpTo(i64),
     /// 0 or 1.
     Switch,
     /// A character, or the number of one; 0: none.
@@ -55,6 +57,8 @@ pub const EFFECTIVE: &[(&str, Kind)] = &[
     ("MAX_LOCAL_RECEIVED_LINES", Kind::Number(0)),
     ("MAX_RECEIVED_LINES", Kind::Number(0)),
     ("MAX_TOTAL_RECEIVED_LINES", Kind::Number(0)),
+    ("MISSING_RECIPIENT_GROUP_TEXT", Kind::Text),
+    ("MISSING_RECIPIENT_POLICY", Kind::UpTo(6)),
     ("RETURN_ADDRESS", Kind::Text),
     ("RETURN_PERSONAL", Kind::Text),
     ("RETURN_UNITS", Kind::Switch),
@@ -191,8 +195,6 @@ pub const RECOGNISED: &[&str] = &[
     "METERMAID_HOST",
     "METERMAID_PORT",
     "METERMAID_SECRET",
-    "MISSING_RECIPIENT_GROUP_TEXT",
-    "MISSING_RECIPIENT_POLICY",
     "MM_DEBUG",
     "NON_URGENT_BLOCK_LIMIT",
     "NORMAL_BLOCK_LIMIT",
@@ -349,6 +351,9 @@ impl Kind {
             Kind::Number(least) => number(value)
                 .is_none_or(|n| n < least)
                 .then(|| format!("a whole number of at least {least}")),
+            Kind::UpTo(most) => number(value)
+                .is_none_or(|n| !(0..=most).contains(&n))
+                .then(|| format!("a whole number from 0 to {most}")),
             Kind::Switch => (!matches!(number(value), Some(0 | 1))).then(|| "0 or 1".to_string()),
             Kind::Character => character(value)
                 .is_none()

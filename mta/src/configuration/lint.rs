@@ -3,6 +3,7 @@
 use grammar::Diagnostic;
 use policy::alias::ALIAS_DOMAINS;
 use policy::mapping::FlagSet;
+use policy::reverse::USE_REVERSE_DATABASE;
 use policy::site::Site;
 
 use crate::access::{Point, unknown_flags};
@@ -32,7 +33,7 @@ const NOT_PROBED: &[&str] = &[
 ];
 
 /// Tables that are no policy points and are probed.
-const PROBED: &[&str] = &["LOG_ACTION", "INTERNAL_IP"];
+const PROBED: &[&str] = &["FORWARD", "INTERNAL_IP", "LOG_ACTION", "REVERSE"];
 
 /// Says which tables are not probed, and which flags of probed ones have no meaning.
 pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
@@ -57,10 +58,21 @@ pub fn unprobed(site: &Site) -> Vec<Diagnostic> {
                 .iter()
                 .any(|t| t.calls().any(|n| n as usize == number))
                 || site.program.rules.calls(&name);
+            if name == "REVERSE" && site.options.number("USE_REVERSE_DATABASE", USE_REVERSE_DATABASE) == 0 {
+                found.push(
+                    Diagnostic::warning(
+                        "M022",
+                        table.span,
+                        "USE_REVERSE_DATABASE=0: no address is reversed",
+                    )
+                    .help("leave that option out of option.dat, or give it another value"),
+                );
+            }
             if !called && !PROBED.contains(&name.as_str()) && !NOT_PROBED.contains(&name.as_str()) {
                 let mut d =
                     Diagnostic::warning("M022", table.span, format!("nothing looks into table {name}"));
-                let known: Vec<String> = Point::ALL.iter().map(|p| p.table().to_string()).collect();
+                let points = Point::ALL.iter().map(|p| p.table());
+                let known: Vec<String> = points.chain(PROBED.iter().copied()).map(String::from).collect();
                 d = match policy::spelling::nearest(&name, known.iter()) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => {

@@ -141,7 +141,7 @@ fn clean(text: &str) -> String {
 }
 
 /// Length of the first field with its folded lines and line ends.
-fn field_len(raw: &[u8]) -> usize {
+pub(super) fn field_len(raw: &[u8]) -> usize {
     let mut at = 0;
     loop {
         at = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |i| at + i + 1);
@@ -152,7 +152,7 @@ fn field_len(raw: &[u8]) -> usize {
 }
 
 /// Length of a field's name; `None` where this is no field.
-fn field_name(field: &[u8]) -> Option<usize> {
+pub(super) fn field_name(field: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', field)?;
     let name = &field[..colon];
     let trimmed = name.trim_ascii_end();

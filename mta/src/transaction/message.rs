@@ -191,6 +191,11 @@ impl Collected {
         self.header.len() as u32
     }
 
+    /// Its header, the blank line included.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     /// The whole message, for scripts: a large one is read back from its file.
     pub fn whole(
         &self,
@@ -300,7 +305,7 @@ pub async fn enqueue(
             held: hold_all || accepted.hold || holds,
             headers,
             subject_tag: accepted.subject_tag.or_else(|| transaction.subject_tag.clone()),
-            edited: accepted.header.map(Bytes::from),
+            edited: accepted.header,
             single: if single { n } else { 0 },
         };
         shares.entry(share).or_default().push(accepted.recipient);
@@ -339,7 +344,7 @@ struct Share {
     /// Header lines that tables add.
     headers: Vec<String>,
     subject_tag: Option<String>,
-    /// The header as a filter edited it.
+    /// The header, where it is another than the message's.
     edited: Option<Bytes>,
     /// Makes the share of one recipient its own.
     single: usize,

@@ -8,6 +8,7 @@
 //! one for the time being, the RCPT is refused; else the others are accepted, and a notification tells the sender
 //! of those that are not.
 
+mod addresses;
 mod connection;
 mod header;
 mod message;
@@ -20,6 +21,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use policy::channel::{Channel, Need};
 use policy::rewrite::{Request, Rewritten};
 use policy::site::Site;
@@ -30,6 +32,7 @@ use crate::evaluate::{Evaluation, Evaluator, NoVerdict};
 use crate::filter::{Filtered, SiteScripts, UserScripts};
 use crate::smtp::protocol::Reply;
 
+pub use addresses::missing_recipients;
 pub use connection::Admission;
 pub use header::{HeaderFacts, date};
 pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, OwnMessage, Queued, enqueue, unique_id};
@@ -102,8 +105,9 @@ pub struct Accepted {
     pub headers: Vec<String>,
     /// Tag in front of the subject of this copy.
     pub subject_tag: Option<String>,
-    /// Header of this copy, where a filter edited it.
-    pub header: Option<Vec<u8>>,
+    /// Header of this copy, where it is another than the message's: a filter edited it, or its addresses are others
+    /// on its channel.
+    pub header: Option<Bytes>,
 }
 
 impl Accepted {

@@ -249,7 +249,7 @@ pub const KEYWORDS: &[Keyword] = &[
     off("minperiodicnonurgent", Number),
     off("minperiodicnormal", Number),
     off("minperiodicurgent", Number),
-    off("missingrecipientpolicy", Number),
+    on("missingrecipientpolicy", Number),
     off("msexchange", None),
     off("mtprioritiesallowed", Word),
     off("mtprioritiesrequired", Word),

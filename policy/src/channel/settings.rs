@@ -107,6 +107,8 @@ pub struct Settings {
     pub recipient_limit: Option<u32>,
     /// `recipientcutoff`.
     pub recipient_cutoff: Option<u32>,
+    /// `missingrecipientpolicy`, 0 to 6: what becomes of a message that comes by it without To, Cc and Bcc.
+    pub missing_recipients: Option<u8>,
     /// `transactionlimit`.
     pub transaction_limit: Option<u32>,
     /// `disconnectbadcommandlimit`.
@@ -223,6 +225,10 @@ pub(super) fn apply(s: &mut Settings, name: &str, args: &[Word]) -> Result<(), S
         "nosourceblocklimit" => s.source_block_limit = None,
         "recipientlimit" => s.recipient_limit = small(),
         "recipientcutoff" => s.recipient_cutoff = small(),
+        "missingrecipientpolicy" => match number() {
+            Some(n @ 0..=6) => s.missing_recipients = Some(n as u8),
+            _ => return Err(format!("`{name}` takes 0 to 6, see docs/channels.md")),
+        },
         "transactionlimit" => s.transaction_limit = small(),
         "disconnectbadcommandlimit" => s.bad_command_limit = small(),
         "holdlimit" => s.hold_limit = small(),

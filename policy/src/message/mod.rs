@@ -14,6 +14,7 @@ pub mod edit;
 pub mod field;
 pub mod mime;
 mod overlay;
+pub mod places;
 
 use std::collections::HashMap;
 use std::ops::Range;

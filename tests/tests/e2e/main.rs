@@ -3,6 +3,7 @@
 mod auth;
 mod crash;
 mod delivery;
+mod headers;
 mod hostile;
 mod privileges;
 mod readdress;

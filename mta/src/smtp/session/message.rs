@@ -15,7 +15,9 @@ use crate::queue::notify::refuse;
 use crate::server::now;
 use crate::smtp::protocol::Reply;
 use crate::smtp::wire::BodyCounts;
-use crate::transaction::{Collector, Enqueue, HeaderFacts, Transaction, enqueue, smallest_limit};
+use crate::transaction::{
+    Collector, Enqueue, HeaderFacts, Transaction, enqueue, missing_recipients, smallest_limit,
+};
 use crate::vacation;
 
 impl Session {
@@ -104,11 +106,18 @@ impl Session {
                 format!("a destination takes no message over {} kilobytes", limit / 1024),
             );
         }
+        let field = match missing_recipients(self.decider.site(), transaction, collected.header()) {
+            Ok(field) => field,
+            Err(reply) => return reply,
+        };
         let whole = collected.whole(&self.server.spool);
         let filtered = match self.filter(transaction, collected.size(), whole).await {
             Ok(filtered) => filtered,
             Err(reply) => return reply,
         };
+        self.decider
+            .rewrite_headers(transaction, collected.header(), field.as_deref())
+            .await;
         if let Err(error) = self
             .tell_of_refused(transaction, &filtered, collected.returnable())
             .await
