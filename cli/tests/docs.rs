@@ -1,6 +1,6 @@
 //! The examples of the pages on mapping tables, test tools and rewriting do what the pages say.
 //!
-//! A block named `imta.cnf`, `aliases`, `mappings` or `general.txt` becomes that file of the site, `answers` a file in the
+//! The pages see the folder `examples` in the current directory. A block named `imta.cnf`, `aliases`, `mappings` or `general.txt` becomes that file of the site, `answers` a file in the
 //! current directory; the commands of a `console` block are run by a shell, and their output compared.
 
 use std::path::{Path, PathBuf};
@@ -25,6 +25,19 @@ fn blocks(page: &str) -> Vec<(String, usize, String)> {
     blocks
 }
 
+/// A folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => std::fs::copy(&path, &to).map(|_| ()).unwrap(),
+        }
+    }
+}
+
 /// Runs the examples; how many commands there were.
 fn run(page: &str) -> usize {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");
@@ -39,6 +52,7 @@ fn run(page: &str) -> usize {
         program.display(),
         std::env::var("PATH").unwrap_or_default()
     );
+    copy(&root.join("../examples"), &directory.join("examples"));
     let mut commands = 0;
     for (name, line, block) in blocks(&text) {
         match name.as_str() {
@@ -78,4 +92,5 @@ fn the_examples_run() {
     assert!(run("mapping.md") >= 14);
     assert!(run("test-tools.md") >= 8);
     assert!(run("rewrite.md") >= 6);
+    assert!(run("example-sites.md") >= 8);
 }

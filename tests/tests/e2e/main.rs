@@ -3,6 +3,7 @@
 mod auth;
 mod crash;
 mod delivery;
+mod examples;
 mod headers;
 mod hostile;
 mod privileges;
