@@ -227,6 +227,8 @@ fn rules_that_never_run_are_said_so() {
         ("T|a.*  $U@out\nb  $U@out$Tt|", &["R015"]),
         ("ta  $U@out\nb  $U@out$Tt", &[]),
         ("t|a  $U@out\nb  $(k)@out", &[]),
+        ("a  $U@out$Ntcp_locel\na  $U@out$Mnone", &["R023", "R023"]),
+        ("a  $U@out$Qnone\na  $U@out$Ctcp_*$CL\na  $U@out", &["R023"]),
     ];
     for (rules, expected) in cases {
         assert_eq!(codes(rules), *expected, "{rules}");

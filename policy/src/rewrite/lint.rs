@@ -8,6 +8,7 @@ use grammar::Span;
 use grammar::imta::{ImtaFile, Match, Part, PartKind, RewriteRule};
 
 use super::Rules;
+use crate::spelling::suggest;
 
 /// Longest tag that is looked for at the beginning of a pattern, in bytes.
 const TAG_LIMIT: usize = 128;
@@ -40,6 +41,7 @@ pub(super) fn check(
         }
     }
     destinations(file, rules, diagnostics);
+    channels(file, diagnostics);
 }
 
 /// Conditions that exclude one another, and tables that do not exist.
@@ -342,6 +344,30 @@ fn destinations(file: &ImtaFile, rules: &Rules, diagnostics: &mut Vec<Diagnostic
                     .help("add the name to a channel block, or correct it; a stray blank line above may have turned channel blocks into something else"),
             );
         }
+    }
+}
+
+/// Channels that conditions name and that do not exist: such a condition always has the same answer.
+fn channels(file: &ImtaFile, diagnostics: &mut Vec<Diagnostic>) {
+    let known: HashSet<String> = file.blocks.iter().map(|b| b.name.to_ascii_lowercase()).collect();
+    let parts = file.rules.iter().flat_map(|rule| &rule.template);
+    for part in parts {
+        let (letter, is, channel) = match &part.kind {
+            PartKind::Source { is, channel } => (if *is { 'M' } else { 'N' }, *is, channel),
+            PartKind::Destination { is, channel } => (if *is { 'Q' } else { 'C' }, *is, channel),
+            _ => continue,
+        };
+        let name = channel.to_ascii_lowercase();
+        if name.contains('*') || known.contains(&name) {
+            continue;
+        }
+        let outcome = if is { "never holds" } else { "always holds" };
+        let near = suggest(diagnostics.len(), &name, file.blocks.iter().map(|b| &b.name));
+        let message = format!("this `${letter}` {outcome}: there is no such channel");
+        diagnostics.push(Diagnostic::warning("R023", part.span, message).help(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name a channel of this file; a name ends at the next `@`, `%` or condition".into(),
+        }));
     }
 }
 
