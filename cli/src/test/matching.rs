@@ -19,9 +19,6 @@ const FUEL: u64 = 20_000_000;
 /// Elements of the pattern times bytes of the target: the matcher remembers two bits for each pair.
 const PAIRS_LIMIT: usize = 1 << 30;
 
-/// Wildcards in a pattern that is typed; a table's patterns have no such limit, but nobody types so many.
-const ELEMENTS_LIMIT: usize = 10_000;
-
 const USAGE: Usage = Usage {
     command: "imsimta test -match",
     about: "Match strings against a mapping pattern and show what each wildcard takes",
@@ -190,11 +187,6 @@ fn compile(text: &str, console: &mut Console<'_>) -> Result<Compiled, String> {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error);
         let messages: Vec<&str> = errors.map(|d| d.message.as_str()).collect();
         return Err(messages.join("; "));
-    }
-    if elements.len() > ELEMENTS_LIMIT {
-        let why = format!("the pattern has more than {ELEMENTS_LIMIT} elements");
-        let _ = writeln!(console.err, "imsimta: {why}");
-        return Err(why);
     }
     if has_bare_blank(text) {
         console.note("in a mapping table a blank would end this pattern; write `$ ` for it there");

@@ -11,6 +11,9 @@ use super::{Grammar, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 
+/// Most elements of one pattern, far more than a person writes: a match takes time and memory for each.
+pub const ELEMENT_LIMIT: usize = 1024;
+
 /// One element of a pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Element {
@@ -157,6 +160,20 @@ pub fn parse_pattern(
             (Some(element), _) => elements.push(element),
             (None, _) => {}
         }
+    }
+    if elements.len() > ELEMENT_LIMIT {
+        diagnostics.push(
+            Diagnostic::error(
+                "P009",
+                at(0..text.len()),
+                format!(
+                    "this pattern has {} elements; {ELEMENT_LIMIT} are allowed",
+                    elements.len()
+                ),
+            )
+            .help("an element is a wildcard, a network, or the text between two of them: write less of them"),
+        );
+        elements.truncate(ELEMENT_LIMIT);
     }
     let mut saved = 0u8;
     for element in &elements {
@@ -419,4 +436,27 @@ fn escaped(text: &str, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option
         .is_some_and(|d| d.severity == crate::Severity::Error);
     diagnostics.extend(report);
     (!fatal).then(|| Element::Literal(c.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_has_so_many_elements_and_no_more() {
+        for (unit, times, elements, codes) in [
+            ("*", ELEMENT_LIMIT, ELEMENT_LIMIT, &[][..]),
+            ("*", ELEMENT_LIMIT + 1, ELEMENT_LIMIT, &["P009"]),
+            ("$_*", 70_000, ELEMENT_LIMIT, &["P009"]),
+            // one text
+            ("x$*", 5000, 1, &[]),
+        ] {
+            let text = unit.repeat(times);
+            let mut diagnostics = Vec::new();
+            let parsed = parse_pattern(&text, &|_| Span::default(), &mut diagnostics);
+            let said: Vec<_> = diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(parsed.len(), elements, "{times} times {unit}");
+            assert_eq!(said, codes, "{times} times {unit}");
+        }
+    }
 }
