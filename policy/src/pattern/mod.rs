@@ -11,6 +11,10 @@
 //! - anything else: a backtracking search that visits every pair of element and position at most once,
 //!   so that no pattern and no subject make it exponential. Patterns with back matches cannot be
 //!   remembered that way; they are bounded by fuel.
+//!
+//! The memory of a match is bounded by the number of elements, which [`ELEMENT_LIMIT`] bounds.
+//!
+//! [`ELEMENT_LIMIT`]: grammar::mapping::ELEMENT_LIMIT
 
 mod address;
 mod pieces;
@@ -25,7 +29,7 @@ pub(crate) use address::{address_lengths, network_of, parse_address};
 /// What each saved element matched: byte ranges of the subject, in the order of the fields.
 pub type Captures = Vec<(u32, u32)>;
 
-/// The search ran out of fuel; only patterns with back matches can.
+/// The search ran out of fuel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfFuel;
 
@@ -66,7 +70,9 @@ enum Op {
 }
 
 impl Pattern {
-    /// Compiles parsed elements.
+    /// Compiles parsed elements, of which a parsed pattern has at most [`ELEMENT_LIMIT`].
+    ///
+    /// [`ELEMENT_LIMIT`]: grammar::mapping::ELEMENT_LIMIT
     pub fn new(elements: &[Element]) -> Self {
         let ops: Vec<Op> = elements
             .iter()
@@ -202,7 +208,10 @@ impl Pattern {
                 Ok(hit)
             }
             _ if self.ends_differ(folded) => Ok(false),
-            Way::Pieces if subject.is_ascii() => self.match_pieces(folded, scratch, fuel),
+            Way::Pieces if subject.is_ascii() => {
+                *fuel = fuel.saturating_sub((folded.len() / 256 + self.ops.len() / 16) as u64);
+                self.match_pieces(folded, scratch, fuel)
+            }
             Way::Pieces => self.search(subject, folded, false, scratch, fuel),
             Way::Search { back } => self.search(subject, folded, *back, scratch, fuel),
         }
