@@ -50,7 +50,8 @@ pub enum Class {
     Set {
         /// Bit n: the ASCII character n belongs to it.
         ascii: u128,
-        /// Ranges of other characters, ends included.
+        /// Ranges of other characters, ends included, in order and apart from one another: a set may have as
+        /// many as its text has room for.
         other: Vec<(char, char)>,
     },
 }
@@ -60,11 +61,12 @@ impl Class {
     pub fn contains(&self, c: char) -> bool {
         match self {
             Class::Any => true,
-            Class::Set { ascii, other } if c.is_ascii() => {
-                let _ = other;
-                ascii >> (c as u32) & 1 == 1
+            Class::Set { ascii, .. } if c.is_ascii() => ascii >> (c as u32) & 1 == 1,
+            Class::Set { other, .. } => {
+                let after = other.partition_point(|&(first, _)| first <= c);
+                let range = after.checked_sub(1).and_then(|n| other.get(n));
+                range.is_some_and(|&(_, last)| c <= last)
             }
-            Class::Set { other, .. } => other.iter().any(|&(a, b)| a <= c && c <= b),
         }
     }
 
@@ -81,6 +83,14 @@ impl Class {
                 other.push((first.max('\u{80}'), last));
             }
         }
+        other.sort_unstable();
+        other.dedup_by(|next, kept| {
+            let joins = next.0 <= kept.1;
+            if joins {
+                kept.1 = kept.1.max(next.1);
+            }
+            joins
+        });
         Class::Set { ascii, other }
     }
 }
@@ -441,6 +451,21 @@ fn escaped(text: &str, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_is_the_sum_of_its_ranges() {
+        let class = set("ü-Ā\\-xü-þé-ëπą-ćÿ-ą", &Span::default(), &mut Vec::new());
+        let Class::Set { other, .. } = &class else {
+            panic!("{class:?}");
+        };
+        assert_eq!(other, &[('é', 'ë'), ('ü', 'ć'), ('π', 'π')]);
+        for (characters, belong) in [("xX-éêëüýþÿĀąĆćπ", true), ("yèìûĈρ\u{10ffff}", false)]
+        {
+            for c in characters.chars() {
+                assert_eq!(class.contains(c), belong, "{c}");
+            }
+        }
+    }
 
     #[test]
     fn a_pattern_has_so_many_elements_and_no_more() {
