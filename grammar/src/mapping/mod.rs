@@ -21,6 +21,7 @@ use crate::lines::{LogicalLine, Rules, logical_lines};
 use crate::source::{FileId, Reader, Sources, Span};
 
 pub use pattern::{Class, ELEMENT_LIMIT, Element, IpNet, address_bits, mask, parse_pattern};
+pub(crate) use template::find_unquoted;
 pub use template::{Case, Control, Part, PartKind, SequenceFormat, parse_template};
 
 #[allow(missing_docs)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Match, Part, PartKind};
 use crate::diagnostic::Diagnostic;
-use crate::mapping::Case;
+use crate::mapping::{Case, find_unquoted};
 use crate::source::Span;
 
 /// Where the text that is scanned stands.
@@ -258,17 +258,7 @@ impl Scanner<'_, '_> {
         len: usize,
         make: impl FnOnce(&mut Self, &str, usize) -> Option<PartKind>,
     ) -> (Option<PartKind>, usize) {
-        let mut chars = tail.char_indices();
-        let mut end = None;
-        while let Some((i, c)) = chars.next() {
-            if c == '$' {
-                chars.next();
-            } else if c == close {
-                end = Some(i);
-                break;
-            }
-        }
-        let Some(end) = end else {
+        let Some(end) = find_unquoted(tail, close) else {
             let open = &self.text[pos..pos + len];
             self.error(
                 "R008",
