@@ -27,6 +27,18 @@ pub(super) struct Checks {
     pub domains: Vec<(bool, String)>,
 }
 
+impl Checks {
+    fn is_empty(&self) -> bool {
+        let names = [
+            &self.source_is,
+            &self.source_is_not,
+            &self.destination_is,
+            &self.destination_is_not,
+        ];
+        self.internal.is_none() && self.domains.is_empty() && names.iter().all(|list| list.is_empty())
+    }
+}
+
 impl Frame {
     /// Evaluates pending checks, asking for domains that are not known yet. `None`: the template goes on; at
     /// its end the rule has succeeded.
@@ -47,7 +59,9 @@ impl Frame {
                 .any(|c| c.no_rules && c.name.eq_ignore_ascii_case(name))
         };
         let mut failed = None;
-        if !no_rules(&request.source_channel) {
+        // most templates have none, and the channels need not be searched
+        let any = !t.checks.is_empty();
+        if any && !no_rules(&request.source_channel) {
             let source = &request.source_channel;
             let any = |list: &[String]| list.iter().any(|c| channel_matches(c, source));
             if !t.checks.source_is.is_empty() && !any(&t.checks.source_is) {
@@ -64,7 +78,8 @@ impl Frame {
             }
         }
         // the destination of an envelope To address is what is being found out
-        if !(request.envelope && request.forward)
+        if any
+            && !(request.envelope && request.forward)
             && let Some(destination) = &request.destination_channel
             && !no_rules(destination)
         {

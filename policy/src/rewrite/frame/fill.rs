@@ -8,7 +8,7 @@ use grammar::imta::{Match, Part, PartKind};
 
 use super::checks::{AfterChecks, Checks};
 use super::look_up::Waiting;
-use super::probes::Probe;
+use super::probes::Form;
 use super::{Frame, Ran};
 use crate::address::split_subaddress;
 use crate::machine::{Context, RunError};
@@ -19,7 +19,8 @@ use crate::style::{Argument, Style};
 pub(super) struct Template {
     pub segments: Vec<(Arc<[Part]>, usize)>,
     pub rule: usize,
-    pub probe: Probe,
+    /// The form of the host that the rule was found by.
+    pub form: Form,
     /// The fields so far, each after the separator that began it.
     pub fields: Vec<(char, String)>,
     pub checks: Checks,
@@ -177,7 +178,7 @@ impl Frame {
         let Some(t) = &mut self.template else {
             return Ok(Put::Other);
         };
-        let owned = |text: &str| Cow::Owned(text.to_string());
+        let (form, host) = (t.form, self.host.as_str());
         let text: Option<Cow<'_, str>> = match &part.kind {
             PartKind::Text(text) => {
                 t.put(cx, text, false, place)?;
@@ -209,13 +210,13 @@ impl Frame {
                 Some(Cow::Borrowed(sub.strip_prefix('+').unwrap_or(sub)))
             }
             PartKind::Address => Some(Cow::Owned(self.address.to_string())),
-            PartKind::Domain(n) => Some(owned(skip_components(&t.probe.domain, *n))),
-            PartKind::Host(n) => Some(owned(skip_components(&t.probe.host, *n))),
-            PartKind::Literal => Some(owned(&t.probe.literal)),
-            PartKind::HostFromLeft(n) => component(&t.probe.host, *n, false).map(owned),
-            PartKind::HostFromRight(n) => component(&t.probe.host, *n, true).map(owned),
-            PartKind::DomainFromLeft(n) => component(&t.probe.domain, *n, false).map(owned),
-            PartKind::DomainFromRight(n) => component(&t.probe.domain, *n, true).map(owned),
+            PartKind::Domain(n) => of(form.domain(host), |d| Some(skip_components(d, *n))),
+            PartKind::Host(n) => Some(skip_components(form.host(host), *n).into()),
+            PartKind::Literal => Some(form.literal(host).into()),
+            PartKind::HostFromLeft(n) => component(form.host(host), *n, false).map(Cow::Borrowed),
+            PartKind::HostFromRight(n) => component(form.host(host), *n, true).map(Cow::Borrowed),
+            PartKind::DomainFromLeft(n) => of(form.domain(host), |d| component(d, *n, false)),
+            PartKind::DomainFromRight(n) => of(form.domain(host), |d| component(d, *n, true)),
             PartKind::AddressCharacter(n) => {
                 let character = self.address.to_string().chars().nth(*n as usize);
                 character.map(|c| Cow::Owned(c.to_string()))
@@ -264,6 +265,14 @@ fn unique(mut bits: u64) -> String {
         bits /= 36;
     }
     text
+}
+
+/// A part of a text.
+fn of<'a>(text: Cow<'a, str>, part: impl Fn(&str) -> Option<&str>) -> Option<Cow<'a, str>> {
+    match text {
+        Cow::Borrowed(text) => part(text).map(Cow::Borrowed),
+        Cow::Owned(text) => part(&text).map(|p| Cow::Owned(p.to_string())),
+    }
 }
 
 /// A host without its leftmost `n` components; a leading dot stays.

@@ -10,10 +10,9 @@ impl Frame {
     pub(super) fn apply(&mut self, cx: &mut Context<'_>) -> Option<Transfer> {
         let t = self.template.take()?;
         let span = cx.program.rules.rules.get(t.rule).map(|r| r.span);
-        let separators: String = t.fields[1..].iter().map(|f| f.0).collect();
-        let field = |n: usize| t.fields.get(n).map_or("", |f| f.1.as_str());
-        let (local, host, via, tag) = match separators.as_str() {
-            "%" => {
+        let mut fields = t.fields;
+        let (local, host, via, tag) = match fields.as_mut_slice() {
+            [(_, user), ('%', host)] => {
                 self.restarts += 1;
                 if self.restarts > RESTART_LIMIT {
                     cx.trace.add(Kind::Fail, span, || {
@@ -21,8 +20,8 @@ impl Frame {
                     });
                     return Some(self.refuse(cx, "5.1.2", "illegal host/domain specified"));
                 }
-                self.user = field(0).to_string();
-                self.host = field(1).to_string();
+                self.user = std::mem::take(user);
+                self.host = std::mem::take(host);
                 let (user, host) = (&self.user, &self.host);
                 cx.trace.add(Kind::Note, span, || {
                     format!("    becomes {user}@{host}, rewritten again")
@@ -30,10 +29,10 @@ impl Frame {
                 self.look_for_host(false);
                 return None;
             }
-            "@" => (field(0), field(1), None, field(1)),
-            "%@" => (field(0), field(1), None, field(2)),
-            "@@" => (field(0), field(1), Some(field(2)), field(2)),
-            "@@@" => (field(0), field(1), Some(field(2)), field(3)),
+            [(_, local), ('@', host)] => (&*local, &*host, None, &*host),
+            [(_, local), ('%', host), ('@', tag)] => (&*local, &*host, None, &*tag),
+            [(_, local), ('@', host), ('@', via)] => (&*local, &*host, Some(via.as_str()), &*via),
+            [(_, local), ('@', host), ('@', via), ('@', tag)] => (&*local, &*host, Some(via.as_str()), &*tag),
             _ => {
                 cx.trace
                     .add(Kind::Fail, span, || "    the template builds no address".into());
@@ -50,9 +49,7 @@ impl Frame {
             Some(via) => format!("    becomes @{via}:{local}@{host}, routed to {tag}"),
             None => format!("    becomes {local}@{host}, routed to {tag}"),
         });
-        let (local, host, tag) = (local.to_string(), host.to_string(), tag.to_string());
-        let via = via.map(str::to_string);
-        self.finish_specification(cx, &local, &host, via.as_deref(), &tag)
+        self.finish_specification(cx, local, host, via, tag)
     }
 
     /// The finishing rule: a route through the local host is removed and the next host looked at;
@@ -65,9 +62,9 @@ impl Frame {
         via: Option<&str>,
         tag: &str,
     ) -> Option<Transfer> {
-        let specification = self.specification.clone()?;
+        let specification = self.specification.take()?;
         let rules = &cx.program.rules;
-        let entry = rules.hosts.get(tag.to_ascii_lowercase().as_str());
+        let entry = rules.host(tag);
         let ours = entry.is_some_and(|e| {
             e.channel == 0
                 || rules
@@ -96,7 +93,7 @@ impl Frame {
     /// Looks the channel up and ends.
     pub(super) fn route(&mut self, cx: &mut Context<'_>, tag: &str) -> Transfer {
         let rules = &cx.program.rules;
-        let Some(entry) = rules.hosts.get(tag.to_ascii_lowercase().as_str()) else {
+        let Some(entry) = rules.host(tag) else {
             let (status, text) = match &self.error {
                 Some((status, text)) => (status_text(*status), text.clone()),
                 None => ("5.1.2".to_string(), UNKNOWN_HOST.to_string()),

@@ -1,9 +1,7 @@
 //! The look-ups of a template: what it asks, and what it does with the answers.
 
-use std::sync::Arc;
-
 use grammar::Span;
-use grammar::imta::{Part, PartKind};
+use grammar::imta::PartKind;
 
 use super::checks::{AfterChecks, Checks};
 use super::{Frame, Ran};
@@ -88,7 +86,7 @@ impl Frame {
                             format!("    {why}: DOMAIN_FAILURE takes over")
                         });
                         t.checks = Checks::default();
-                        let failure: Arc<[Part]> = cx.program.rules.domain_failure.as_slice().into();
+                        let failure = cx.program.rules.domain_failure.clone();
                         t.segments = vec![(failure, 0)];
                         if let AfterChecks::Field(separator) = checks_then {
                             t.fields.push((separator, String::new()));

@@ -14,7 +14,7 @@ use grammar::imta::Match;
 
 use self::checks::Checks;
 use self::fill::Template;
-use self::probes::{Probe, probes};
+use self::probes::{Form, Probes};
 use super::{Request, Rule};
 use crate::address::{Address, Location, Specification};
 use crate::machine::{Context, Resume, Transfer};
@@ -37,8 +37,7 @@ pub(crate) struct Frame {
     tag: String,
     error: Option<(u32, String)>,
     rule_span: Option<Span>,
-    probes: Vec<Probe>,
-    next_probe: usize,
+    probes: Probes,
     next_rule: usize,
     template: Option<Template>,
     phase: Phase,
@@ -77,8 +76,7 @@ impl Frame {
             tag: String::new(),
             error: None,
             rule_span: None,
-            probes: Vec::new(),
-            next_probe: 0,
+            probes: Probes::default(),
             next_rule: 0,
             template: None,
             phase: Phase::Rules,
@@ -169,8 +167,7 @@ impl Frame {
     }
 
     fn look_for_host(&mut self, match_any: bool) {
-        self.probes = probes(&self.host, &self.tag, match_any);
-        self.next_probe = 0;
+        self.probes.start(&self.host, &self.tag, match_any);
         self.next_rule = 0;
         self.phase = Phase::Rules;
     }
@@ -179,32 +176,31 @@ impl Frame {
     fn next(&mut self, cx: &mut Context<'_>) -> Option<Transfer> {
         let program = cx.program;
         let rules = &program.rules;
-        while let Some(probe) = self.probes.get(self.next_probe) {
+        while let Some(form) = self.probes.form() {
             if let Err(error) = cx.burn(2, None) {
                 return Some(Transfer::Error(error));
             }
-            let known = || rules.hosts.contains_key(self.host.to_ascii_lowercase().as_str());
-            let hits = rules.by_pattern.get(probe.pattern.as_str());
-            let hit = hits
-                .and_then(|h| h.get(self.next_rule))
-                .filter(|_| !(probe.only_unknown && known()));
+            let probes = &self.probes;
+            // `.` is for hosts that the channel table does not have
+            let known = || form == Form::Rest && rules.hosts.contains_key(probes.folded.as_str());
+            let hits = rules.by_pattern.get(probes.pattern.as_str());
+            let hit = hits.and_then(|h| h.get(self.next_rule)).filter(|_| !known());
             let Some(&n) = hit else {
                 if cx.trace.all && hits.is_none() {
-                    let pattern = &probe.pattern;
+                    let pattern = &probes.pattern;
                     cx.trace
                         .add(Kind::Skip, None, || format!("  no rule for {pattern}"));
                 }
-                self.next_probe += 1;
+                self.probes.advance();
                 self.next_rule = 0;
                 continue;
             };
             self.next_rule += 1;
             let rule = &rules.rules[n as usize];
-            let probe = probe.clone();
             cx.trace.add(Kind::Match, Some(rule.span), || {
                 format!(
                     "  rule \"{}\" for {}, template \"{}\"",
-                    rule.pattern, probe.pattern, rule.template_text
+                    rule.pattern, probes.pattern, rule.template_text
                 )
             });
             self.rule_span = Some(rule.span);
@@ -214,9 +210,9 @@ impl Frame {
                 continue;
             }
             self.template = Some(Template {
-                segments: vec![(rule.template.as_slice().into(), 0)],
+                segments: vec![(rule.template.clone(), 0)],
                 rule: n as usize,
-                probe,
+                form,
                 fields: vec![(' ', String::new())],
                 checks: Checks::default(),
                 style: Style::default(),
@@ -228,7 +224,7 @@ impl Frame {
             });
             return None;
         }
-        if self.phase == Phase::Rules && !rules.hosts.contains_key(self.host.to_ascii_lowercase().as_str()) {
+        if self.phase == Phase::Rules && !rules.hosts.contains_key(self.probes.folded.as_str()) {
             let pattern = match self.location {
                 Location::Percent => Some("$%"),
                 Location::Bang => Some("$!"),
@@ -236,14 +232,7 @@ impl Frame {
             };
             if let Some(pattern) = pattern {
                 self.phase = Phase::LastResort;
-                self.probes = vec![Probe {
-                    pattern: format!("{}{pattern}", self.tag),
-                    domain: String::new(),
-                    host: self.host.clone(),
-                    literal: String::new(),
-                    only_unknown: false,
-                }];
-                self.next_probe = 0;
+                self.probes.start_last_resort(pattern, &self.tag);
                 self.next_rule = 0;
                 return None;
             }
