@@ -318,7 +318,6 @@ pub fn address(octets: &[u8]) {
         Ok(&address),
         "{text:?} printed as {printed:?}"
     );
-    address.is_utf8();
     policy::address::split_subaddress(&address.local, '+');
     for binding in [
         Binding::PercentOverBang,

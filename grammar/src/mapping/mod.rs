@@ -32,12 +32,6 @@ mod syntax {
 }
 pub(crate) use syntax::{Grammar, Rule};
 
-/// Longest pattern that the manual promises to accept; longer ones are accepted, too.
-pub const PATTERN_LIMIT: usize = 256;
-
-/// Longest template that the manual promises to accept; longer ones are accepted, too.
-pub const TEMPLATE_LIMIT: usize = 1024;
-
 /// A parsed mapping file.
 #[derive(Debug, Clone, Default)]
 pub struct MappingFile {

@@ -38,21 +38,6 @@ impl PatternSet {
         PatternSet { patterns, index }
     }
 
-    /// How many patterns it has.
-    pub fn len(&self) -> usize {
-        self.patterns.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
-    }
-
-    /// One pattern.
-    pub fn get(&self, n: usize) -> Option<&Pattern> {
-        self.patterns.get(n)
-    }
-
     /// Prepares a cursor for a subject; `folded` is the subject in ASCII lower case.
     pub fn cursor(&self, folded: &[u8], cursor: &mut Cursor) {
         cursor.copied.clear();
