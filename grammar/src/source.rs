@@ -51,8 +51,7 @@ pub trait Reader {
     fn read(&self, name: &str) -> Result<String, String>;
 
     /// What the macro `&/NAME/` stands for; `None`: it is not known.
-    fn value(&self, name: &str) -> Option<String> {
-        let _ = name;
+    fn value(&self, _name: &str) -> Option<String> {
         None
     }
 }

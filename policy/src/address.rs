@@ -204,13 +204,6 @@ impl Address {
         }
         result
     }
-
-    /// Whether any part needs SMTPUTF8.
-    pub fn is_utf8(&self) -> bool {
-        !self.local.is_ascii()
-            || self.domain.as_ref().is_some_and(|d| !d.is_ascii())
-            || self.route.iter().any(|r| !r.is_ascii())
-    }
 }
 
 impl fmt::Display for Address {

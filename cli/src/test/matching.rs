@@ -16,12 +16,6 @@ use crate::{Exit, Failure};
 /// Units of work for one match; only back matches and very long targets can use them up.
 const FUEL: u64 = 20_000_000;
 
-/// Elements of the pattern times bytes of the target: the matcher remembers two bits for each pair.
-const PAIRS_LIMIT: usize = 1 << 30;
-
-/// Wildcards in a pattern that is typed; a table's patterns have no such limit, but nobody types so many.
-const ELEMENTS_LIMIT: usize = 10_000;
-
 const USAGE: Usage = Usage {
     command: "imsimta test -match",
     about: "Match strings against a mapping pattern and show what each wildcard takes",
@@ -191,11 +185,6 @@ fn compile(text: &str, console: &mut Console<'_>) -> Result<Compiled, String> {
         let messages: Vec<&str> = errors.map(|d| d.message.as_str()).collect();
         return Err(messages.join("; "));
     }
-    if elements.len() > ELEMENTS_LIMIT {
-        let why = format!("the pattern has more than {ELEMENTS_LIMIT} elements");
-        let _ = writeln!(console.err, "imsimta: {why}");
-        return Err(why);
-    }
     if has_bare_blank(text) {
         console.note("in a mapping table a blank would end this pattern; write `$ ` for it there");
     }
@@ -226,16 +215,12 @@ fn try_target(
     console: &mut Console<'_>,
 ) -> Result<bool, Failure> {
     let mut scratch = Scratch::default();
-    let outcome = if pattern.elements.len().saturating_mul(target.len() + 1) > PAIRS_LIMIT {
-        Err("the target is too long for a pattern with so many elements".to_string())
-    } else {
-        let mut fuel = FUEL;
-        let folded = target.to_ascii_lowercase();
-        pattern
-            .pattern
-            .matches(target, folded.as_bytes(), &mut scratch, &mut fuel)
-            .map_err(|_| "the match takes too many steps".to_string())
-    };
+    let mut fuel = FUEL;
+    let folded = target.to_ascii_lowercase();
+    let outcome = pattern
+        .pattern
+        .matches(target, folded.as_bytes(), &mut scratch, &mut fuel)
+        .map_err(|_| "the match takes too many steps".to_string());
     let fields: Vec<&str> = scratch
         .captures
         .iter()

@@ -132,6 +132,10 @@ pub fn pattern_match(octets: &[u8]) {
     let (pattern_text, subject) = text.split_once('\n').unwrap_or((&text, ""));
     let mut diagnostics = Vec::new();
     let elements = grammar::mapping::parse_pattern(pattern_text, &place_in(pattern_text), &mut diagnostics);
+    assert!(
+        elements.len() <= grammar::mapping::ELEMENT_LIMIT,
+        "{pattern_text:?}"
+    );
     let pattern = Pattern::new(&elements);
     let folded = subject.to_ascii_lowercase();
     let mut scratch = Scratch::default();
@@ -314,7 +318,6 @@ pub fn address(octets: &[u8]) {
         Ok(&address),
         "{text:?} printed as {printed:?}"
     );
-    address.is_utf8();
     policy::address::split_subaddress(&address.local, '+');
     for binding in [
         Binding::PercentOverBang,

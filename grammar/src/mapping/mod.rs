@@ -20,7 +20,8 @@ use crate::diagnostic::Diagnostic;
 use crate::lines::{LogicalLine, Rules, logical_lines};
 use crate::source::{FileId, Reader, Sources, Span};
 
-pub use pattern::{Class, Element, IpNet, address_bits, mask, parse_pattern};
+pub use pattern::{Class, ELEMENT_LIMIT, Element, IpNet, address_bits, mask, parse_pattern};
+pub(crate) use template::find_unquoted;
 pub use template::{Case, Control, Part, PartKind, SequenceFormat, parse_template};
 
 #[allow(missing_docs)]
@@ -30,12 +31,6 @@ mod syntax {
     pub(crate) struct Grammar;
 }
 pub(crate) use syntax::{Grammar, Rule};
-
-/// Longest pattern that the manual promises to accept; longer ones are accepted, too.
-pub const PATTERN_LIMIT: usize = 256;
-
-/// Longest template that the manual promises to accept; longer ones are accepted, too.
-pub const TEMPLATE_LIMIT: usize = 1024;
 
 /// A parsed mapping file.
 #[derive(Debug, Clone, Default)]

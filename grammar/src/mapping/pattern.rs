@@ -11,6 +11,9 @@ use super::{Grammar, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 
+/// Most elements of one pattern, far more than a person writes: a match takes time and memory for each.
+pub const ELEMENT_LIMIT: usize = 1024;
+
 /// One element of a pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Element {
@@ -47,7 +50,8 @@ pub enum Class {
     Set {
         /// Bit n: the ASCII character n belongs to it.
         ascii: u128,
-        /// Ranges of other characters, ends included.
+        /// Ranges of other characters, ends included, in order and apart from one another: a set may have as
+        /// many as its text has room for.
         other: Vec<(char, char)>,
     },
 }
@@ -57,11 +61,12 @@ impl Class {
     pub fn contains(&self, c: char) -> bool {
         match self {
             Class::Any => true,
-            Class::Set { ascii, other } if c.is_ascii() => {
-                let _ = other;
-                ascii >> (c as u32) & 1 == 1
+            Class::Set { ascii, .. } if c.is_ascii() => ascii >> (c as u32) & 1 == 1,
+            Class::Set { other, .. } => {
+                let after = other.partition_point(|&(first, _)| first <= c);
+                let range = after.checked_sub(1).and_then(|n| other.get(n));
+                range.is_some_and(|&(_, last)| c <= last)
             }
-            Class::Set { other, .. } => other.iter().any(|&(a, b)| a <= c && c <= b),
         }
     }
 
@@ -78,6 +83,14 @@ impl Class {
                 other.push((first.max('\u{80}'), last));
             }
         }
+        other.sort_unstable();
+        other.dedup_by(|next, kept| {
+            let joins = next.0 <= kept.1;
+            if joins {
+                kept.1 = kept.1.max(next.1);
+            }
+            joins
+        });
         Class::Set { ascii, other }
     }
 }
@@ -157,6 +170,20 @@ pub fn parse_pattern(
             (Some(element), _) => elements.push(element),
             (None, _) => {}
         }
+    }
+    if elements.len() > ELEMENT_LIMIT {
+        diagnostics.push(
+            Diagnostic::error(
+                "P009",
+                at(0..text.len()),
+                format!(
+                    "this pattern has {} elements; {ELEMENT_LIMIT} are allowed",
+                    elements.len()
+                ),
+            )
+            .help("an element is a wildcard, a network, or the text between two of them: write less of them"),
+        );
+        elements.truncate(ELEMENT_LIMIT);
     }
     let mut saved = 0u8;
     for element in &elements {
@@ -419,4 +446,42 @@ fn escaped(text: &str, span: &Span, diagnostics: &mut Vec<Diagnostic>) -> Option
         .is_some_and(|d| d.severity == crate::Severity::Error);
     diagnostics.extend(report);
     (!fatal).then(|| Element::Literal(c.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_the_sum_of_its_ranges() {
+        let class = set("ü-Ā\\-xü-þé-ëπą-ćÿ-ą", &Span::default(), &mut Vec::new());
+        let Class::Set { other, .. } = &class else {
+            panic!("{class:?}");
+        };
+        assert_eq!(other, &[('é', 'ë'), ('ü', 'ć'), ('π', 'π')]);
+        for (characters, belong) in [("xX-éêëüýþÿĀąĆćπ", true), ("yèìûĈρ\u{10ffff}", false)]
+        {
+            for c in characters.chars() {
+                assert_eq!(class.contains(c), belong, "{c}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_so_many_elements_and_no_more() {
+        for (unit, times, elements, codes) in [
+            ("*", ELEMENT_LIMIT, ELEMENT_LIMIT, &[][..]),
+            ("*", ELEMENT_LIMIT + 1, ELEMENT_LIMIT, &["P009"]),
+            ("$_*", 70_000, ELEMENT_LIMIT, &["P009"]),
+            // one text
+            ("x$*", 5000, 1, &[]),
+        ] {
+            let text = unit.repeat(times);
+            let mut diagnostics = Vec::new();
+            let parsed = parse_pattern(&text, &|_| Span::default(), &mut diagnostics);
+            let said: Vec<_> = diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(parsed.len(), elements, "{times} times {unit}");
+            assert_eq!(said, codes, "{times} times {unit}");
+        }
+    }
 }

@@ -432,8 +432,9 @@ impl Scanner<'_, '_> {
     }
 }
 
-/// Position of the first `close` that is not the second character of a `$` pair.
-fn find_unquoted(text: &str, close: char) -> Option<usize> {
+/// Position of the first `close` that is not the second character of a `$` pair: where the argument of a callout
+/// ends, in rewrite templates as here.
+pub(crate) fn find_unquoted(text: &str, close: char) -> Option<usize> {
     let mut chars = text.char_indices();
     while let Some((i, c)) = chars.next() {
         if c == '$' {

@@ -35,16 +35,6 @@ impl Overlay {
                 .collect(),
         }
     }
-
-    /// Whether it changes nothing.
-    pub fn is_original(&self, message: &Message) -> bool {
-        self.fields.len() == message.header().fields.len()
-            && self
-                .fields
-                .iter()
-                .enumerate()
-                .all(|(i, f)| *f == OverlayField::Original(i))
-    }
 }
 
 /// A header to look at: of a message, edited or not, or of a part.

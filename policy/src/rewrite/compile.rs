@@ -44,7 +44,7 @@ pub fn compile(
             pattern: rule.pattern.as_str().into(),
             template_text: rule.template_text.as_str().into(),
             locations: locations.collect(),
-            template: rule.template.clone(),
+            template: rule.template.as_slice().into(),
             span: rule.span,
         });
     }
@@ -58,7 +58,7 @@ pub fn compile(
         };
         if within.end <= place.end { within } else { place }
     };
-    rules.domain_failure = grammar::imta::parse_template(text, &at, diagnostics);
+    rules.domain_failure = grammar::imta::parse_template(text, &at, diagnostics).into();
     super::lint::check(file, &rules, table_exists, diagnostics);
     rules
 }

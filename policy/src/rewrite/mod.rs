@@ -15,6 +15,7 @@ mod frame;
 mod lint;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use grammar::Span;
 use grammar::imta::{Match, Part};
@@ -46,7 +47,7 @@ pub struct Rules {
     /// The official name of the local host: that of the first channel.
     pub local_host: String,
     /// DOMAIN_FAILURE, as a template.
-    pub(crate) domain_failure: Vec<Part>,
+    pub(crate) domain_failure: Arc<[Part]>,
 }
 
 /// One rule.
@@ -54,7 +55,7 @@ pub struct Rules {
 pub(crate) struct Rule {
     pub pattern: Box<str>,
     pub template_text: Box<str>,
-    pub template: Vec<Part>,
+    pub template: Arc<[Part]>,
     /// Its `$A $P $S $X`, which are an OR.
     pub locations: Vec<Match>,
     pub span: Span,
@@ -82,13 +83,21 @@ pub struct ChannelFacts {
 impl Rules {
     /// Whether a rule asks a mapping table, by its name in any case.
     pub fn calls(&self, table: &str) -> bool {
-        let mut parts = self.rules.iter().flat_map(|r| &r.template);
+        let mut parts = self.rules.iter().flat_map(|r| &*r.template);
         parts.any(|p| matches!(&p.kind, grammar::imta::PartKind::Mapping { table: t, .. } if t.eq_ignore_ascii_case(table)))
+    }
+
+    /// A host name of the channel table, in any case.
+    pub(crate) fn host(&self, name: &str) -> Option<&HostEntry> {
+        if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            return self.hosts.get(name.to_ascii_lowercase().as_str());
+        }
+        self.hosts.get(name)
     }
 
     /// The name of the channel that serves a host name or channel tag.
     pub fn channel_of(&self, host: &str) -> Option<&str> {
-        let entry = self.hosts.get(host.to_ascii_lowercase().as_str())?;
+        let entry = self.host(host)?;
         self.channels.get(entry.channel as usize).map(|c| c.name.as_str())
     }
 }

@@ -164,7 +164,6 @@ impl Compiler<'_, '_> {
             self.loops.pop();
             return;
         };
-        self.session.needs_tree = true;
         let name = call
             .text("name")
             .and_then(|t| self.constant(t))

@@ -40,8 +40,6 @@ pub fn compile(
         scripts: 1,
         instructions: 0,
         patterns: 0,
-        needs_tree: false,
-        recipient_specific: false,
     };
     let mut scripts = vec![session.script(sources, file, "".into())];
     while let Some((name, text)) = session.waiting.pop_front() {
@@ -57,8 +55,6 @@ pub fn compile(
     let program = Program {
         scripts,
         globals: session.globals,
-        needs_tree: session.needs_tree,
-        recipient_specific: session.recipient_specific,
     };
     Ok((program, session.diagnostics))
 }
@@ -75,8 +71,6 @@ pub(super) struct Session<'a> {
     scripts: usize,
     instructions: usize,
     pub patterns: usize,
-    pub needs_tree: bool,
-    pub recipient_specific: bool,
 }
 
 impl Session<'_> {

@@ -17,23 +17,6 @@ pub struct Program {
     pub(super) scripts: Vec<Script>,
     /// Names of the variables that scripts share, by slot.
     pub(super) globals: Vec<String>,
-    /// Whether some test looks into the body's structure.
-    pub(super) needs_tree: bool,
-    /// Whether what it does may depend on the recipient.
-    pub(super) recipient_specific: bool,
-}
-
-impl Program {
-    /// Whether it looks at the MIME structure, so that the whole message must be there.
-    pub fn needs_body(&self) -> bool {
-        self.needs_tree
-    }
-
-    /// Whether its outcome may differ between recipients of one message: it looks at envelope `to` or at
-    /// the last verdict, or uses an action that looks at the recipient.
-    pub fn is_recipient_specific(&self) -> bool {
-        self.recipient_specific
-    }
 }
 
 /// One script.

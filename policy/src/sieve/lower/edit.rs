@@ -155,7 +155,6 @@ pub(in super::super) fn extracttext(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn replace(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.needs_tree = true;
     let act = Act::Replace {
         mime: call.has("mime").is_some(),
         subject: c.tag_string(call, "subject"),
@@ -166,7 +165,6 @@ pub(in super::super) fn replace(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn enclose(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.needs_tree = true;
     let act = Act::Enclose {
         subject: c.tag_string(call, "subject"),
         headers: c.tag_strings(call, "headers").unwrap_or_default(),

@@ -57,7 +57,6 @@ fn mime(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Mime> {
         }
         return None;
     }
-    c.session.needs_tree = true;
     let aspect = if call.has("type").is_some() {
         Aspect::Type
     } else if call.has("subtype").is_some() {
@@ -181,16 +180,9 @@ pub(in super::super) fn envelope(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let texts = call.texts(0);
     for text in &texts {
         let Str::Const(name) = c.string(text) else {
-            c.session.recipient_specific = true;
             continue;
         };
         let lower = name.to_ascii_lowercase();
-        if !matches!(
-            lower.as_str(),
-            "from" | "auth" | "conversiontag" | "ret" | "envid"
-        ) {
-            c.session.recipient_specific = true;
-        }
         match ENVELOPE_PARTS.iter().find(|(n, _)| *n == lower) {
             Some((_, capability)) if !c.required.has(capability) => {
                 let message =
@@ -247,7 +239,6 @@ pub(in super::super) fn size(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
             "write `:over` or `:under` before the number",
         );
     }
-    c.session.needs_tree |= c.in_loop();
     let limit = call.param_number(0).unwrap_or(0);
     emit(c, call, Test::Size { over, limit });
 }
@@ -317,7 +308,6 @@ pub(in super::super) fn variable(c: &mut Compiler<'_, '_>, text: &Text, name: &s
 }
 
 pub(in super::super) fn body(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.needs_tree = true;
     let transform = if call.has("raw").is_some() {
         Transform::Raw
     } else if let Some(types) = c.tag_strings(call, "content") {
@@ -422,9 +412,6 @@ const ENVIRONMENT: &[&str] = &[
 
 pub(in super::super) fn environment(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let item = c.string_at(call, 0);
-    if !matches!(&item, Str::Const(i) if !i.eq_ignore_ascii_case("vnd.oracle.last-verdict")) {
-        c.session.recipient_specific = true;
-    }
     if let (Str::Const(name), Some(text)) = (&item, call.param(0))
         && !ENVIRONMENT.iter().any(|known| known.eq_ignore_ascii_case(name))
     {
@@ -457,7 +444,6 @@ pub(in super::super) fn virustest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let handle = c
         .tag_string(call, "handle")
         .unwrap_or_else(|| Str::Const("".into()));
@@ -482,13 +468,11 @@ pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn mailboxexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let names = c.strings_at(call, 0);
     emit(c, call, Test::MailboxExists { names });
 }
 
 pub(in super::super) fn metadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let mailbox = Some(c.string_at(call, 0));
     let annotation = c.string_at(call, 1);
     let Some(matching) = keys(c, call, 2) else { return };
@@ -504,7 +488,6 @@ pub(in super::super) fn metadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn metadataexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let mailbox = Some(c.string_at(call, 0));
     let annotations = c.strings_at(call, 1);
     emit(c, call, Test::MetadataExists { mailbox, annotations });
@@ -537,14 +520,12 @@ pub(in super::super) fn servermetadataexists(c: &mut Compiler<'_, '_>, call: &Ca
 }
 
 pub(in super::super) fn specialuse_exists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let mailbox = call.param(0).map(|t| c.string(t));
     let flags = c.strings_at(call, 1);
     emit(c, call, Test::SpecialUseExists { mailbox, flags });
 }
 
 pub(in super::super) fn mailboxidexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let ids = c.strings_at(call, 0);
     emit(c, call, Test::MailboxIdExists { ids });
 }
@@ -570,7 +551,6 @@ pub(in super::super) fn notify_method_capability(c: &mut Compiler<'_, '_>, call:
 }
 
 pub(in super::super) fn valid_ext_list(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
-    c.session.recipient_specific = true;
     let texts = call.texts(0);
     let spans: Vec<_> = texts.iter().map(|t| t.span).collect();
     let uris = c.strings(texts);

@@ -1,17 +1,15 @@
-//! The template language of rewrite rules (rewrite specification 5): one linear scanner.
-//!
-//! Used when a file is loaded, and at run time for results that are expanded again (general database,
-//! mappings, DOMAIN_FAILURE).
+//! The scanner of rewrite templates: text to parts, in one pass.
 
 use std::ops::Range;
 
+use super::{Match, Part, PartKind};
 use crate::diagnostic::Diagnostic;
-use crate::mapping::Case;
+use crate::mapping::{Case, find_unquoted};
 use crate::source::Span;
 
 /// Where the text that is scanned stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
+pub(super) enum Within {
     /// In the template itself.
     Template,
     /// In the argument of a look-up, or what follows `$V` and `$Z`: substitutions only.
@@ -20,187 +18,12 @@ enum Within {
     Url,
 }
 
-/// One part of a rewrite template.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// What it does.
-    pub kind: PartKind,
-    /// Its place; the default span for text made at run time.
-    pub span: Span,
-}
-
-/// Which condition a letter sets on the use of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Match {
-    /// `$E`: envelope addresses only.
-    Envelope,
-    /// `$B`: header and body addresses only.
-    Header,
-    /// `$F`: forward-pointing addresses only.
-    Forward,
-    /// `$R`: backward-pointing addresses only.
-    Backward,
-    /// `$A`: the host was right of `@`.
-    At,
-    /// `$P`: the host was right of `%`.
-    Percent,
-    /// `$S`: the host came from a source route.
-    Route,
-    /// `$X`: the host was left of `!`.
-    Bang,
-}
-
-/// What a part of a rewrite template does.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PartKind {
-    /// Puts text in.
-    Text(String),
-    /// `@`: the next field begins.
-    At,
-    /// `%`: the next field begins.
-    Percent,
-    /// `$U`, `$0U`, `$1U`: local part, without subaddress, subaddress alone.
-    Local(Option<u8>),
-    /// `$D`, `$nD`: the part that matched, without its first n components.
-    Domain(u8),
-    /// `$H`, `$nH`: the part that did not match.
-    Host(u8),
-    /// `$L`: the part of a literal that did not match.
-    Literal,
-    /// `$&n`, from the left of the host part.
-    HostFromLeft(u8),
-    /// `$!n`, from the right of the host part.
-    HostFromRight(u8),
-    /// `$*n`, from the left of the domain part.
-    DomainFromLeft(u8),
-    /// `$#n`, from the right of the domain part.
-    DomainFromRight(u8),
-    /// `$nA`: a character of the address.
-    AddressCharacter(u8),
-    /// `$A` in a URL: the whole address.
-    Address,
-    /// `$S` in a URL: the subaddress.
-    Subaddress,
-    /// `$nX`: a component of the mail host.
-    MailHost(u8),
-    /// `$\`, `$^`, `$_`.
-    Case(Case),
-    /// `$=`.
-    QuoteLdap,
-    /// `$W`: a unique string.
-    Unique,
-    /// `$(key)`.
-    General(Vec<Part>),
-    /// `${table,argument}`.
-    Mapping {
-        /// The table.
-        table: String,
-        /// What is looked up.
-        argument: Vec<Part>,
-    },
-    /// `$]url[`.
-    Url(Vec<Part>),
-    /// `$[image,routine,argument]`.
-    Routine {
-        /// Image.
-        image: String,
-        /// Routine.
-        routine: String,
-        /// Argument.
-        argument: Vec<Part>,
-    },
-    /// `$.text`: what stands for the result of a look-up that fails for the time being.
-    Temporary(String),
-    /// `$,`: what follows up to `@` is the recorded destination host.
-    DestinationHost,
-    /// `$E $B $F $R $A $P $S $X`.
-    When(Match),
-    /// `$Mchan`, `$Nchan`: source channel is, is not.
-    Source {
-        /// Must be this channel.
-        is: bool,
-        /// The channel, may hold `*`.
-        channel: String,
-    },
-    /// `$1M`, `$1N`: source channel is, is not, an internal reprocessing channel.
-    Internal {
-        /// Must be one.
-        is: bool,
-    },
-    /// `$Qchan`, `$Cchan`: destination channel is, is not.
-    Destination {
-        /// Must be this channel.
-        is: bool,
-        /// The channel, may hold `*`.
-        channel: String,
-    },
-    /// `$Vdomain`, `$Zdomain`: the domain is served here, is not.
-    DomainCheck {
-        /// Must be served here.
-        is: bool,
-        /// The domain.
-        domain: Vec<Part>,
-    },
-    /// `$1~`: check now.
-    CheckNow,
-    /// `$Ttag`.
-    Tag(String),
-    /// `$?text`, `$n?text`.
-    ErrorText {
-        /// Status as class*1000000 + subject*1000 + detail, 0 where none is given.
-        status: u32,
-        /// The text.
-        text: String,
-    },
-}
-
-/// Scans a template; `at` turns byte ranges of `text` into places.
-pub fn parse_template(
-    text: &str,
-    at: &dyn Fn(Range<usize>) -> Span,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Part> {
-    if let Some(error) = text.strip_prefix("$?") {
-        // the template that is an error text and nothing else runs to the end of the line
-        let kind = PartKind::ErrorText {
-            status: 0,
-            text: error.to_string(),
-        };
-        return vec![Part {
-            kind,
-            span: at(0..text.len()),
-        }];
-    }
-    let mut text_end = text.len();
-    if let Some(blank) = text.find([' ', '\t'])
-        && !text[..blank].contains('?')
-    {
-        diagnostics.push(
-            Diagnostic::warning(
-                "R002",
-                at(blank..text.len()),
-                "this text is ignored: the template ended at the blank before it",
-            )
-            .help("templates hold no blanks, except in the text of `$?`"),
-        );
-        text_end = blank;
-    }
-    Scanner {
-        text: &text[..text_end],
-        base: 0,
-        at,
-        diagnostics,
-        within: Within::Template,
-    }
-    .parts()
-}
-
-struct Scanner<'a, 'd> {
-    text: &'a str,
-    base: usize,
-    at: &'a dyn Fn(Range<usize>) -> Span,
-    diagnostics: &'d mut Vec<Diagnostic>,
-    within: Within,
+pub(super) struct Scanner<'a, 'd> {
+    pub(super) text: &'a str,
+    pub(super) base: usize,
+    pub(super) at: &'a dyn Fn(Range<usize>) -> Span,
+    pub(super) diagnostics: &'d mut Vec<Diagnostic>,
+    pub(super) within: Within,
 }
 
 impl Scanner<'_, '_> {
@@ -208,7 +31,7 @@ impl Scanner<'_, '_> {
         (self.at)(self.base + range.start..self.base + range.end)
     }
 
-    fn parts(&mut self) -> Vec<Part> {
+    pub(super) fn parts(&mut self) -> Vec<Part> {
         let structure = self.within == Within::Template;
         let mut parts = Vec::new();
         let mut pos = 0;
@@ -435,17 +258,7 @@ impl Scanner<'_, '_> {
         len: usize,
         make: impl FnOnce(&mut Self, &str, usize) -> Option<PartKind>,
     ) -> (Option<PartKind>, usize) {
-        let mut chars = tail.char_indices();
-        let mut end = None;
-        while let Some((i, c)) = chars.next() {
-            if c == '$' {
-                chars.next();
-            } else if c == close {
-                end = Some(i);
-                break;
-            }
-        }
-        let Some(end) = end else {
+        let Some(end) = find_unquoted(tail, close) else {
             let open = &self.text[pos..pos + len];
             self.error(
                 "R008",
@@ -566,44 +379,4 @@ fn operand_len(tail: &str) -> usize {
         }
     }
     tail.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_ignored_is_said() {
-        // template, what is said, the words that it points at
-        let cases: &[(&str, &[(&str, &str)])] = &[
-            ("$U$0U$1U%$H$2D$1M$1N$1~@x", &[]),
-            ("$2U@x", &[("R019", "$2U")]),
-            (
-                "$3L$1E$2(k)@x",
-                &[("R019", "$3L"), ("R019", "$1E"), ("R019", "$2(")],
-            ),
-            ("$2Mtcp_a@x", &[("R019", "$2M")]),
-            ("$U$~@x", &[("R019", "$~")]),
-            ("$99999999999D@x", &[("R019", "$99999999999D")]),
-            ("$4000000?later$5001001?never", &[]),
-            ("$2000000?ok", &[("R020", "$2000000?")]),
-            ("$99999999999?ok", &[("R020", "$99999999999?")]),
-            ("$Mtcp_a$U@x", &[("R021", "$U")]),
-            ("$U@x$Mtcp_a$E", &[("R021", "$E")]),
-            ("$U@x$Ttag$0H", &[("R021", "$0H")]),
-            ("$U@x$?no such host $H", &[("R021", "$H")]),
-            ("$U@x$Mtcp_a$Ntcp_b$Ttag|", &[]),
-            ("$U$M@x$V", &[("R022", "$M"), ("R022", "$V")]),
-        ];
-        for (text, expected) in cases {
-            let at = |r: Range<usize>| Span::new(crate::FileId(0), r.start, r.end);
-            let mut diagnostics = Vec::new();
-            parse_template(text, &at, &mut diagnostics);
-            let said: Vec<_> = diagnostics
-                .iter()
-                .map(|d| (d.code, &text[d.span().start as usize..d.span().end as usize]))
-                .collect();
-            assert_eq!(said, *expected, "{text}");
-        }
-    }
 }
