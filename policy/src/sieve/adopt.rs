@@ -10,13 +10,14 @@ use grammar::sieve::{
 use super::forms::{self, Form};
 
 /// Moves names that are variables from tests to arguments, and expressions that are conditions from
-/// arguments to tests. A script without `variables` stays as it is.
-pub(super) fn names(script: &mut Script) {
+/// arguments to tests. A script without `variables` stays as it is, unless `all` says that it has them anyhow.
+pub(super) fn names(script: &mut Script, all: bool) {
     let mut assigned = HashSet::new();
-    let required = script
-        .commands
-        .iter()
-        .any(|c| c.name.is("require") && holds(&c.arguments, "variables"));
+    let required = all
+        || script
+            .commands
+            .iter()
+            .any(|c| c.name.is("require") && holds(&c.arguments, "variables"));
     if !required {
         return;
     }

@@ -89,6 +89,15 @@ pub(super) struct Set {
 }
 
 impl Set {
+    /// All of them.
+    pub fn all() -> Self {
+        let mut set = Set::default();
+        for name in CAPABILITIES {
+            set.add(name);
+        }
+        set
+    }
+
     /// Adds one and what it implies; `false` where there is none of this name.
     pub fn add(&mut self, name: &str) -> bool {
         let Some(at) = CAPABILITIES.iter().position(|c| *c == name) else {

@@ -82,10 +82,11 @@ impl Session<'_> {
             // What could not be read would only be complained about again.
             return Script::default();
         }
-        adopt::names(&mut tree);
+        let all = self.options.all_capabilities;
+        adopt::names(&mut tree, all);
         let mut compiler = Compiler {
             session: self,
-            required: Set::default(),
+            required: if all { Set::all() } else { Set::default() },
             locals: Vec::new(),
             local_names: HashMap::new(),
             declared: HashSet::new(),

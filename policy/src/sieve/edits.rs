@@ -6,6 +6,7 @@ use grammar::Span;
 
 use super::Level;
 use super::compare::Match;
+use super::filter_result::HeaderEdit;
 use super::frame::{Frame, Halt};
 use super::matching::{Values, What};
 use super::outcome::Action;
@@ -37,7 +38,10 @@ impl Frame {
         self.added_headers += 1;
         cx.trace
             .add(Kind::Action, Some(span), || format!("addheader {name}"));
+        let tags: &[(&str, Option<&str>)] = if last { &[(":last", None)] } else { &[] };
+        let edit = HeaderEdit::new(self.actions.len(), "addheader", tags, &[&name, &value]);
         let new = new_field(name, value, span)?;
+        self.edits.push(edit);
         let fields = self.edit();
         if last {
             fields.push(new)
@@ -59,6 +63,8 @@ impl Frame {
         cx.trace.add(Kind::Action, Some(span), || {
             format!("deleteheader {name}: {} fields", places.len())
         });
+        self.edits
+            .push(HeaderEdit::new(self.actions.len(), "deleteheader", &[], &[name]));
         if !places.is_empty() {
             let mut at = 0;
             self.edit().retain(|_| {
@@ -82,6 +88,15 @@ impl Frame {
         cx.trace.add(Kind::Action, Some(span), || {
             format!("replaceheader {name}: {} fields", places.len())
         });
+        let tags: Vec<(&str, Option<&str>)> = [
+            (":newname", new_name.as_deref()),
+            (":newvalue", new_value.as_deref()),
+        ]
+        .into_iter()
+        .filter(|(_, value)| value.is_some())
+        .collect();
+        let edit = HeaderEdit::new(self.actions.len(), "replaceheader", &tags, &[name]);
+        self.edits.push(edit);
         for at in places {
             let old = self.view().get(at).map(|(n, v)| (n.into_owned(), v.decoded()));
             let Some((old_name, old_value)) = old else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use grammar::Span;
 
 use super::expression::Value;
+use super::filter_result::HeaderEdit;
 use super::outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict};
 use super::program::{Include, Op, Piece, Slot, Str};
 use super::request::Request;
@@ -109,6 +110,9 @@ pub(crate) struct Frame {
     pub(super) rejected: bool,
     pub(super) vacations: usize,
     pub(super) added_headers: usize,
+    pub(super) edits: Vec<HeaderEdit>,
+    /// What the last command assigned.
+    value: String,
     pub(super) seen: Vec<Seen>,
     pub(super) remember: Vec<Remember>,
     pub(super) tags: Vec<String>,
@@ -147,6 +151,8 @@ impl Frame {
             rejected: false,
             vacations: 0,
             added_headers: 0,
+            edits: Vec::new(),
+            value: String::new(),
             seen: Vec::new(),
             remember: Vec::new(),
             tags: Vec::new(),
@@ -209,7 +215,10 @@ impl Frame {
             Op::Not => self.flag = !self.flag,
             Op::Flag(value) => self.flag = *value,
             Op::Test(test) => self.flag = self.evaluate(cx, test, span, answers)?,
-            Op::Act(act) => self.perform(cx, act, span, answers)?,
+            Op::Act(act) => {
+                self.value.clear();
+                self.perform(cx, act, span, answers)?
+            }
             Op::Stop => {
                 cx.trace.add(Kind::Control, Some(span), || "stop".to_owned());
                 return Ok(Flow::Done);
@@ -379,6 +388,8 @@ impl Frame {
             cx.trace
                 .add(Kind::Fail, fault.span, || format!("run-time error: {fault}"));
             self.actions.clear();
+            self.edits.clear();
+            self.value.clear();
             self.remember.clear();
             self.tags.clear();
             self.flags.clear();
@@ -409,6 +420,8 @@ impl Frame {
             error,
             headers: self.headers.clone(),
             message: Arc::clone(&self.message),
+            edits: std::mem::take(&mut self.edits),
+            value: std::mem::take(&mut self.value),
             remember: std::mem::take(&mut self.remember),
             spam: self.spam.clone(),
             virus: self.virus,
@@ -559,6 +572,7 @@ impl Frame {
         cx.trace.add(Kind::Substitute, Some(span), || {
             format!("set to \"{}\"", super::matching::shorten(&value.text()))
         });
+        self.value.push_str(&value.text());
         let place = match slot {
             Slot::Local(at) => self.calls.last_mut().and_then(|c| c.locals.get_mut(at)),
             Slot::Global(at) => self.globals.get_mut(at),

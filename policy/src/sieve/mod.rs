@@ -25,6 +25,7 @@ mod edits;
 mod encode;
 mod evaluate;
 mod expression;
+mod filter_result;
 mod forms;
 mod frame;
 mod levels;
@@ -45,6 +46,7 @@ mod values;
 
 pub use capability::{CAPABILITIES, PRIVATE};
 pub use compile::{MAX_INSTRUCTIONS, MAX_SCRIPTS, compile};
+pub use filter_result::HeaderEdit;
 pub(crate) use frame::Frame;
 pub use frame::{MAX_INCLUDE_DEPTH, MAX_PASSES};
 pub use levels::{LevelResult, Merged, merge};
@@ -115,6 +117,9 @@ pub struct Options {
     pub limits: ActionLimits,
     /// Schemes of notification methods, in lower case.
     pub notify_methods: Vec<String>,
+    /// Everything that a build has may be used without `require`, which changes how strings are read, too:
+    /// variables and encoded characters are put in. For trying a line, never for mail.
+    pub all_capabilities: bool,
     /// The script was glued from pieces, so that `require` may stand between them (specification B1.2).
     pub glued: bool,
 }
@@ -126,6 +131,7 @@ impl Default for Options {
             forbidden: Vec::new(),
             limits: ActionLimits::default(),
             notify_methods: vec!["mailto".to_owned()],
+            all_capabilities: false,
             glued: false,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grammar::Span;
 
+use super::filter_result::HeaderEdit;
 use super::request::Level;
 use super::spam::Spam;
 use crate::message::{Message, Overlay};
@@ -296,6 +297,12 @@ pub struct SieveOutcome {
     /// The message at the end, replaced or not.
     #[serde(skip)]
     pub message: Arc<Message>,
+    /// Changes of the header, in order.
+    #[serde(skip)]
+    pub edits: Vec<HeaderEdit>,
+    /// The value of the last command, if that set a variable; else empty.
+    #[serde(skip)]
+    pub value: String,
     /// Identifiers for the duplicate memory.
     #[serde(skip)]
     pub remember: Vec<Remember>,
