@@ -23,29 +23,26 @@ use policy::{Answer, Ask, Effect, Read};
 use crate::argv::UsageError;
 use crate::config::{self, Mappings};
 
-/// Answers for one run of a tool.
+/// The answers of a file, in the order they are given.
 #[derive(Debug, Default)]
-pub struct Answers {
-    ready: HashMap<String, VecDeque<Answer>>,
-    callouts_off: bool,
-}
+pub struct Ready(HashMap<String, VecDeque<Answer>>);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ready {
+struct ReadyLine {
     ask: String,
     answer: Answer,
 }
 
-impl Answers {
-    /// Answers from a file, where one is named, and from drivers unless `callouts_off`.
-    pub fn new(file: Option<&str>, callouts_off: bool) -> Result<Self, UsageError> {
+impl Ready {
+    /// Reads the file, where one is named.
+    pub fn new(file: Option<&str>) -> Result<Self, UsageError> {
         let mut ready: HashMap<String, VecDeque<Answer>> = HashMap::new();
         if let Some(name) = file {
             let wrong = |why: String| UsageError::Other(format!("cannot use `-answers={name}`: {why}"));
             let text = config::read_text(Path::new(name)).map_err(&wrong)?;
             for (n, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-                let one: Ready = serde_json::from_str(line).map_err(|error| {
+                let one: ReadyLine = serde_json::from_str(line).map_err(|error| {
                     wrong(format!(
                         "line {}: {error}; a line is {{\"ask\": \"...\", \"answer\": {{\"Found\": \"...\"}}}}",
                         n + 1
@@ -54,23 +51,43 @@ impl Answers {
                 ready.entry(one.ask).or_default().push_back(one.answer);
             }
         }
-        Ok(Answers { ready, callouts_off })
+        Ok(Ready(ready))
+    }
+
+    /// The next answer to a question; the last one is repeated.
+    pub fn take(&mut self, ask: &Ask) -> Option<Answer> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let queue = self.0.get_mut(&ask.to_string())?;
+        if queue.len() <= 1 {
+            queue.front().cloned()
+        } else {
+            queue.pop_front()
+        }
+    }
+}
+
+/// Answers for one run of a tool that looks strings up.
+#[derive(Debug, Default)]
+pub struct Answers {
+    ready: Ready,
+    callouts_off: bool,
+}
+
+impl Answers {
+    /// Answers from a file, where one is named, and from drivers unless `callouts_off`.
+    pub fn new(file: Option<&str>, callouts_off: bool) -> Result<Self, UsageError> {
+        Ok(Answers {
+            ready: Ready::new(file)?,
+            callouts_off,
+        })
     }
 
     /// Answers one question.
     pub fn answer(&mut self, ask: &Ask, mappings: &Mappings) -> Answer {
-        if !self.ready.is_empty()
-            && let Some(queue) = self.ready.get_mut(&ask.to_string())
-        {
-            let last = queue.len() <= 1;
-            let next = if last {
-                queue.front().cloned()
-            } else {
-                queue.pop_front()
-            };
-            if let Some(answer) = next {
-                return answer;
-            }
+        if let Some(answer) = self.ready.take(ask) {
+            return answer;
         }
         match ask {
             Ask::Read(Read::General { key }) => match &mappings.general {

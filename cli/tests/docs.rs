@@ -1,7 +1,8 @@
 //! The examples of the pages on mapping tables, test tools and rewriting do what the pages say.
 //!
-//! The pages see the folder `examples` in the current directory. A block named `imta.cnf`, `aliases`, `mappings` or `general.txt` becomes that file of the site, `answers` a file in the
-//! current directory; the commands of a `console` block are run by a shell, and their output compared.
+//! The pages see the folder `examples` in the current directory. A block named `imta.cnf`, `aliases`, `mappings` or
+//! `general.txt` becomes that file of the site, `answers`, `m.msg` and `tmp.filter` files in the current directory;
+//! the commands of a `console` block are run by a shell, and their output compared.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,7 +60,7 @@ fn run(page: &str) -> usize {
             "imta.cnf" | "aliases" | "mappings" | "general.txt" => {
                 std::fs::write(config.join(name), block).unwrap()
             }
-            "answers" => std::fs::write(directory.join(name), block).unwrap(),
+            "answers" | "m.msg" | "tmp.filter" => std::fs::write(directory.join(name), block).unwrap(),
             "console" => {
                 for example in format!("\n{block}").split("\n$ ").skip(1) {
                     let (command, expected) = example.split_once('\n').unwrap();

@@ -103,6 +103,14 @@ const CALLS: &[(&str, &str)] = &[
         "imsimta test -mapping -json -debug=all -table=INTERNAL_IP 192.0.2.1",
     ),
     (
+        "imsimta test -expression",
+        "imsimta test -expression -json -debug keep;",
+    ),
+    (
+        "imsimta test -expression",
+        "imsimta test -expression -json keeep;",
+    ),
+    (
         "imsimta test -rewrite",
         "imsimta test -rewrite -json -debug alice@example.com",
     ),

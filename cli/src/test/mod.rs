@@ -1,6 +1,7 @@
 //! `imsimta test`: tools that try a part of the policy without sending mail.
 
 mod elements;
+mod expression;
 mod mapping;
 mod matching;
 mod rewrite;
@@ -23,6 +24,11 @@ pub const TOOLS: &[Command] = &[
         name: "match",
         about: "match strings against a mapping pattern",
         run: matching::run,
+    },
+    Command {
+        name: "expression",
+        about: "try a Sieve script, or an expression, on a message",
+        run: expression::run,
     },
     Command {
         name: "rewrite",

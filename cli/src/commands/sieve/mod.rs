@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use grammar::{Diagnostic, Sources};
-use policy::sieve::{ActionLimits, Library, Mode, Options, Place};
+use policy::sieve::{ActionLimits, Fault, Library, Mode, Options, Place};
 
 use crate::console::Console;
 use crate::{Exit, Failure};
@@ -83,7 +83,7 @@ fn options(strict: bool) -> Options {
 }
 
 /// Reads a file of at most [`FILE_LIMIT`]; `-` is the input of the command.
-fn read(name: &str, console: &mut Console<'_>) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(name: &str, console: &mut Console<'_>) -> Result<Vec<u8>, Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::Failed(format!("cannot read {name}: {why}"));
     let mut bytes = Vec::new();
     if name == "-" {
@@ -111,11 +111,21 @@ fn read_script(name: &str, console: &mut Console<'_>) -> Result<String, Failure>
 }
 
 /// Draws diagnostics on the error stream.
-fn draw(diagnostics: &[Diagnostic], sources: &Sources, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(crate) fn draw(
+    diagnostics: &[Diagnostic],
+    sources: &Sources,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     for diagnostic in diagnostics {
         writeln!(console.err, "{}\n", diagnostic.render(sources, console.colour))?;
     }
     Ok(())
+}
+
+/// The error of a script that stopped while it ran.
+pub(crate) fn stopped(fault: &Fault) -> Diagnostic {
+    Diagnostic::error("S200", fault.span.unwrap_or_default(), fault.message.clone())
+        .help("the script stopped here; only the implicit keep is left of it")
 }
 
 /// Scripts in folders, `NAME.sieve` or `NAME` each, the first folder that has one first.

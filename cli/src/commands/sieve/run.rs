@@ -243,11 +243,7 @@ impl Case {
             result.trace.push_str(&trace);
             if let Some(fault) = &outcome.error {
                 result.runtime_error = true;
-                let span = fault.span.unwrap_or_default();
-                result.diagnostics.push(
-                    grammar::Diagnostic::error("S200", span, fault.message.clone())
-                        .help("the script stopped here; only the implicit keep is left of it"),
-                );
+                result.diagnostics.push(super::stopped(fault));
             }
             results.push(LevelResult { level, outcome });
         }
