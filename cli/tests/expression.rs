@@ -181,11 +181,13 @@ fn filter_results() {
     }
 }
 
+/// Name, qualifiers, input, output without the dump, part of the errors, exit code.
+type Dialogue<'a> = (&'a str, &'a [&'a str], &'a str, &'a str, &'a str, u8);
+
 #[test]
 fn dialogues() {
     let site = folder("expression-dialogues");
-    // name, qualifiers, input, output without the dump, part of the errors, exit code
-    let cases: &[(&str, &[&str], &str, &str, &str, u8)] = &[
+    let cases: &[Dialogue<'_>] = &[
         ("nothing", &[], "", "Expression:", "", 0),
         (
             "a script a line",
