@@ -215,6 +215,7 @@ mod tests {
                 "a < 3 && !b || c == \"x\" . d",
                 "a 3 < b unary! && c \"x\" d . == ||",
             ),
+            ("! a && - b", "a unary! b unary- &&"),
             ("upper(a . \"b\")", "a \"b\" . upper(1)"),
             ("encode(a, :hex)", "a encode(1:hex)"),
             ("a(2:-1) . a(1)", "a 2 unary- a(2 range)"),
