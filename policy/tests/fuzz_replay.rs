@@ -122,6 +122,13 @@ const WORDS: &[&str] = &[
     "  ",
     "\t",
     "! ",
+    "/*",
+    "*/",
+    "# x\n",
+    "text:\n",
+    "\n.\n",
+    "not (",
+    ")",
     "</plain\n",
     "</again\n",
     "=",
@@ -233,6 +240,11 @@ fn option_file() {
 #[test]
 fn address() {
     replay(&TARGETS[6]);
+}
+
+#[test]
+fn sieve_format() {
+    replay(&TARGETS[7]);
 }
 
 /// The mutation after which the long run begins, `SLUICE_FUZZ_AFTER`.

@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("aliases", aliases),
     ("option_file", option_file),
     ("address", address),
+    ("sieve_format", sieve_format),
 ];
 
 /// Bounds that keep one run short.
@@ -335,5 +336,26 @@ pub fn address(octets: &[u8]) {
             hosts += 1;
         }
         assert!(hosts <= text.len());
+    }
+}
+
+/// The layout of a script: a script that parses has one, and it is the same script.
+pub fn sieve_format(octets: &[u8]) {
+    use grammar::sieve::{FormatError, format, parse};
+    let text = text_of(octets);
+    let mut sources = Sources::new();
+    let file = sources.add("script", text.as_str());
+    let (_, found) = parse(&sources, file);
+    check(&found, &sources);
+    match format(&text) {
+        Ok(out) => {
+            assert!(found.is_empty(), "formatted, though wrong: {text:?}");
+            match format(&out) {
+                Ok(again) => assert_eq!(again, out, "another layout the second time: {text:?}"),
+                Err(error) => panic!("{error}: {out:?}"),
+            }
+        }
+        Err(FormatError::Syntax(_)) => assert!(!found.is_empty(), "refused: {text:?}"),
+        Err(error) => panic!("{error}: {text:?}"),
     }
 }

@@ -16,9 +16,11 @@
 mod ast;
 mod build;
 mod expression;
+mod format;
 mod scan;
 
 pub use ast::{Argument, Block, Command, Expression, Script, Step, Test, Tests, Text, Word};
 pub use build::{MAX_ERRORS, MAX_SCRIPT, parse};
 pub use expression::{ASSIGNMENT, CONDITION};
+pub use format::{FormatError, WIDTH, format};
 pub use scan::MAX_NESTING;
