@@ -25,7 +25,7 @@ pub mod dns;
 pub mod dsn;
 pub mod evaluate;
 pub mod explain;
-mod files;
+pub mod files;
 pub mod filter;
 pub mod journal;
 pub mod log;

@@ -1,16 +1,18 @@
 //! `sluice sieve`: tools for those who write filters.
 //!
-//! `check` compiles scripts and reports every error at its word; `run` tells what a script does with a
-//! message, and `test` runs `.svtest` files. All of them use the compiler and
-//! the machine of the server, and none needs a site.
+//! `check` compiles scripts and reports every error at its word; `fmt` lays them out; `run` tells what a script
+//! does with a message, and `test` runs `.svtest` files. All of them use the compiler and the machine of the
+//! server, and none needs a site.
 //!
 //! Guarantees: no script, message or test file ends a tool otherwise than with a verdict or an error; nothing
-//! outside the files named is read, except scripts that `include` names, from the folder of the script.
+//! outside the files named is read, except scripts that `include` names, from the folder of the script; nothing
+//! but the files that `fmt` is given is written.
 //!
 //! Limits: [`FILE_LIMIT`] for every file that is read.
 
 pub mod check;
 pub mod evaluate;
+pub mod fmt;
 pub mod run;
 pub mod svtest;
 pub mod test;
@@ -36,6 +38,9 @@ pub fn define(command: Command) -> Command {
         .subcommand(check::define(
             Command::new("check").about("Say everything that is wrong with scripts"),
         ))
+        .subcommand(fmt::define(
+            Command::new("fmt").about("Lay scripts out, without changing what they mean"),
+        ))
         .subcommand(run::define(
             Command::new("run").about("Say what a script does with a message"),
         ))
@@ -48,6 +53,7 @@ pub fn define(command: Command) -> Command {
 pub fn run(matches: &ArgMatches, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, console),
+        Some(("fmt", matches)) => fmt::run(matches, console),
         Some(("run", matches)) => run::run(matches, console),
         Some(("test", matches)) => test::run(matches, console),
         _ => Ok(Exit::Usage),
