@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Header, Message, field};
+use super::{Header, LARGE_HEADER, Message, field};
 
 /// One field of an edited header.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -107,6 +107,20 @@ impl<'a> HeaderView<'a> {
             .filter(|(_, f)| is(f))
             .map(|(at, _)| at)
             .collect()
+    }
+
+    /// Calls `each` with the body of every field of this name, from the top, until it fails.
+    pub fn each<E>(&self, name: &str, each: &mut dyn FnMut(RawValue<'a>) -> Result<(), E>) -> Result<(), E> {
+        if self.overlay.is_some() || self.header.fields.len() >= LARGE_HEADER {
+            return self.values(name).into_iter().try_for_each(each);
+        }
+        for field in &self.header.fields {
+            let this = self.message.slice(&field.name);
+            if this.eq_ignore_ascii_case(name.as_bytes()) {
+                each(RawValue::Wire(self.message.slice(&field.value)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Bodies of all fields of this name, from the top.

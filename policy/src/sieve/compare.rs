@@ -10,7 +10,7 @@ use memchr::memmem;
 use unicode_normalization::UnicodeNormalization;
 
 /// A comparator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Comparator {
     Octet,
     AsciiCasemap,
@@ -156,12 +156,13 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub fn new(comparator: Comparator, text: &'a str) -> Self {
+    /// `folded` is the text as the comparator folds it.
+    pub fn new(comparator: Comparator, text: &'a str, folded: &'a str) -> Self {
         if comparator != Comparator::UnicodeCasemap {
             let octets = comparator == Comparator::Octet;
             return Subject {
                 original: text.into(),
-                folded: comparator.fold(text),
+                folded: folded.into(),
                 map: None,
                 octets,
             };
@@ -274,6 +275,15 @@ impl Glob {
         }
         flush(&mut literal, &mut segments);
         Glob { segments }
+    }
+
+    /// The longest text, folded, that a value must hold to match; may be empty.
+    pub fn longest_text(&self) -> &str {
+        let texts = self.segments.iter().flatten().filter_map(|item| match item {
+            Item::Literal(text) => Some(text.as_str()),
+            Item::One => None,
+        });
+        texts.max_by_key(|text| text.len()).unwrap_or("")
     }
 
     /// What each wildcard took, shortest first from the left; `None` where the value does not match.
@@ -435,7 +445,10 @@ mod tests {
     fn glob(comparator: Comparator, pattern: &str, value: &str) -> Option<Vec<String>> {
         let mut fuel = 1_000_000;
         Glob::new(comparator, pattern)
-            .captures(&Subject::new(comparator, value), &mut fuel)
+            .captures(
+                &Subject::new(comparator, value, &comparator.fold(value)),
+                &mut fuel,
+            )
             .unwrap()
     }
 
@@ -476,10 +489,10 @@ mod tests {
         let mut fuel = 2_000_000;
         let value = "a".repeat(100_000);
         let glob = Glob::new(Comparator::Octet, &format!("{}b", "*a".repeat(1000)));
-        let got = glob.captures(&Subject::new(Comparator::Octet, &value), &mut fuel);
+        let got = glob.captures(&Subject::new(Comparator::Octet, &value, &value), &mut fuel);
         assert_eq!(got, Ok(None));
         let glob = Glob::new(Comparator::Octet, &format!("*{}b*", "?".repeat(1000)));
-        let got = glob.captures(&Subject::new(Comparator::Octet, &value), &mut fuel);
+        let got = glob.captures(&Subject::new(Comparator::Octet, &value, &value), &mut fuel);
         assert_eq!(got, Err(Exhausted));
     }
 

@@ -9,6 +9,7 @@ use grammar::{Diagnostic, FileId, Sources, Span};
 use super::adopt;
 use super::capability::Set;
 use super::program::{Instruction, Op, Program, Script, Slot, Str};
+use super::source;
 use super::text::{BadText, decode_characters, split_variables};
 use super::{Library, Mode, Options, Place};
 
@@ -53,6 +54,7 @@ pub fn compile(
         return Err(session.diagnostics);
     }
     let program = Program {
+        shared: source::share(&mut scripts),
         scripts,
         globals: session.globals,
     };

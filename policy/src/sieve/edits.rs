@@ -137,6 +137,7 @@ impl Frame {
 
     /// The fields to change.
     pub(super) fn edit(&mut self) -> &mut Vec<OverlayField> {
+        self.forget();
         let message = &self.message;
         let headers = self.headers.get_or_insert_with(|| Arc::new(Overlay::of(message)));
         &mut Arc::make_mut(headers).fields
@@ -174,7 +175,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![String::new(); places.len()])
             };
-            let all = self.compare(cx, matching, values, What("deleteheader", &[]), span, &mut None)?;
+            let all = self.compare(cx, matching, &values, What("deleteheader", &[]), span, &mut None)?;
             return Ok(if all { places } else { Vec::new() });
         }
         let mut out = Vec::new();
@@ -184,7 +185,7 @@ impl Frame {
                 captures: false,
                 ..Values::of(vec![text])
             };
-            if self.compare(cx, matching, values, What("field", &[]), span, &mut None)? {
+            if self.compare(cx, matching, &values, What("field", &[]), span, &mut None)? {
                 out.push(at);
             }
         }
@@ -220,6 +221,7 @@ impl Frame {
                 Some(raw) => {
                     // Only the part's bytes are new; edits of the message's header stay.
                     self.message = Arc::new(Message::new(raw));
+                    self.forget();
                     self.abandon_parts();
                     self.done(cx, Action::Replace { subject }, span);
                     return Ok(());
@@ -236,6 +238,7 @@ impl Frame {
     pub(super) fn changed(&mut self, raw: Vec<u8>) {
         self.message = Arc::new(Message::new(raw));
         self.headers = None;
+        self.forget();
         self.abandon_parts();
     }
 

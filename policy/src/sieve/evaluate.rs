@@ -26,37 +26,18 @@ impl Frame {
         span: Span,
         answers: &mut Option<Vec<Answer>>,
     ) -> Result<bool, Halt> {
+        if let Some(matching) = test.matching() {
+            // an included script may see a part as its message
+            if let Some(asked) = matching.asked.as_ref().filter(|_| self.root().is_none()) {
+                return self.shared(cx, test, (matching, asked), span, answers);
+            }
+            let values = self.gather(cx, test, span)?;
+            return self.compare(cx, matching, &values, test.what(), span, answers);
+        }
         let (matching, values, what) = match test {
-            Test::Header {
-                names,
-                matching,
-                index,
-                mime,
-            } => (
-                matching,
-                self.header_values(cx, names, *index, mime.as_ref(), span)?,
-                What("header", names),
-            ),
-            Test::Address {
-                names,
-                part,
-                matching,
-                index,
-                mime,
-            } => (
-                matching,
-                self.address_values(cx, names, *part, *index, mime.as_ref(), span)?,
-                What("address", names),
-            ),
-            Test::Envelope {
-                parts,
-                part,
-                matching,
-            } => (
-                matching,
-                self.envelope_values(cx, parts, *part, span)?,
-                What("envelope", parts),
-            ),
+            Test::Header { .. } | Test::Address { .. } | Test::Envelope { .. } | Test::Body { .. } => {
+                return Ok(false);
+            }
             Test::String { sources, matching } => {
                 let texts = self.render_all(cx, sources, span)?;
                 let count = Some(texts.iter().filter(|t| !t.is_empty()).count());
@@ -72,11 +53,6 @@ impl Frame {
             Test::HasFlag { variables, matching } => {
                 return self.has_flag(cx, variables.as_deref(), matching, span);
             }
-            Test::Body { transform, matching } => (
-                matching,
-                self.body_values(cx, transform, span)?,
-                What("body", &[]),
-            ),
             Test::Date {
                 field,
                 zone,
@@ -248,7 +224,26 @@ impl Frame {
                 return self.all_found(cx, answers, asks, "valid_ext_list", span);
             }
         };
-        self.compare(cx, matching, values, what, span, answers)
+        self.compare(cx, matching, &values, what, span, answers)
+    }
+
+    /// The values that a test of header, addresses, envelope or body looks at.
+    pub(super) fn gather(&self, cx: &mut Context<'_>, test: &Test, span: Span) -> Result<Values, Halt> {
+        match test {
+            Test::Header {
+                names, index, mime, ..
+            } => self.header_values(cx, names, *index, mime.as_ref(), span),
+            Test::Address {
+                names,
+                part,
+                index,
+                mime,
+                ..
+            } => self.address_values(cx, names, *part, *index, mime.as_ref(), span),
+            Test::Envelope { parts, part, .. } => self.envelope_values(cx, parts, *part, span),
+            Test::Body { transform, .. } => self.body_values(cx, transform, span),
+            _ => Ok(Values::default()),
+        }
     }
 
     /// Whether every question is answered with yes.
@@ -302,7 +297,7 @@ impl Frame {
             return self.compare(
                 cx,
                 matching,
-                Values::of(flags),
+                &Values::of(flags),
                 What("hasflag", &[]),
                 span,
                 &mut None,
@@ -318,11 +313,12 @@ impl Frame {
             how: matching.how,
             keys,
             ready: super::program::Ready::No,
+            asked: None,
         };
         self.compare(
             cx,
             &split,
-            Values::of(flags),
+            &Values::of(flags),
             What("hasflag", &[]),
             span,
             &mut None,

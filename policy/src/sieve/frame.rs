@@ -8,8 +8,9 @@ use grammar::Span;
 use super::expression::Value;
 use super::filter_result::HeaderEdit;
 use super::outcome::{Action, Fault, Performed, Remember, SieveOutcome, Verdict};
-use super::program::{Include, Op, Piece, Slot, Str};
+use super::program::{Include, Op, Piece, Program, Slot, Str};
 use super::request::Request;
+use super::source::Gathered;
 use super::spam::Spam;
 use crate::ask::{Answer, Ask};
 use crate::machine::{Context, Outcome, Resume, RunError, Transfer};
@@ -105,6 +106,8 @@ pub(crate) struct Frame {
     pub(super) flags: Vec<String>,
     pub(super) message: Arc<Message>,
     pub(super) headers: Option<Arc<Overlay>>,
+    /// What tests have looked at, by source.
+    pub(super) gathered: Vec<Option<Box<Gathered>>>,
     pub(super) actions: Vec<Performed>,
     pub(super) cancelled: bool,
     pub(super) rejected: bool,
@@ -146,6 +149,7 @@ impl Frame {
             flags: Vec::new(),
             message: Arc::clone(&request.message),
             headers: request.headers.clone(),
+            gathered: (0..script.shared.sources).map(|_| None).collect(),
             actions: Vec::new(),
             cancelled: false,
             rejected: false,
@@ -168,8 +172,9 @@ impl Frame {
             Resume::Answered(answers) => Some(answers),
             Resume::Start | Resume::Returned(_) => None,
         };
+        let program = Arc::clone(&self.request.script);
         loop {
-            match self.step(cx, &mut answers) {
+            match self.step(&program, cx, &mut answers) {
                 Ok(Flow::Next) => answers = None,
                 Ok(Flow::Done) => return self.finish(cx, None),
                 Err(Halt::Ask(asks)) => return Transfer::Ask(asks),
@@ -193,8 +198,12 @@ impl Frame {
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>, answers: &mut Option<Vec<Answer>>) -> Result<Flow, Halt> {
-        let program = Arc::clone(&self.request.script);
+    fn step(
+        &mut self,
+        program: &Program,
+        cx: &mut Context<'_>,
+        answers: &mut Option<Vec<Answer>>,
+    ) -> Result<Flow, Halt> {
         let Some(call) = self.calls.last_mut() else {
             return Ok(Flow::Done);
         };

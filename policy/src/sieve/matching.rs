@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use grammar::Span;
 
-use super::compare::{Exhausted, Glob, Match, Subject};
+use super::compare::{Comparator, Exhausted, Glob, Match, Subject};
 use super::frame::{Frame, Halt};
 use super::pattern;
 use super::program::{Matching, Ready, Str};
@@ -47,6 +47,8 @@ pub(super) struct Values {
     pub count: Option<usize>,
     /// Whether a match may set match variables.
     pub captures: bool,
+    /// The texts as each comparator folds them, made when they are asked for.
+    pub(super) folds: [OnceLock<Vec<Arc<str>>>; Comparator::NAMES.len()],
 }
 
 impl Values {
@@ -59,6 +61,19 @@ impl Values {
             texts,
             count: None,
             captures: true,
+            ..Values::default()
+        }
+    }
+
+    /// The texts in the form in which equal ones are equal octets.
+    pub fn folded(&self, comparator: Comparator) -> &[Arc<str>] {
+        let fold = |text: &Arc<str>| match comparator.fold(text) {
+            Cow::Borrowed(same) if same.len() == text.len() => Arc::clone(text),
+            folded => folded.into(),
+        };
+        match self.folds.get(comparator as usize) {
+            Some(place) => place.get_or_init(|| self.texts.iter().map(fold).collect()),
+            None => &self.texts,
         }
     }
 }
@@ -69,7 +84,7 @@ impl Frame {
         &mut self,
         cx: &mut Context<'_>,
         matching: &Matching,
-        values: Values,
+        values: &Values,
         what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
@@ -78,14 +93,7 @@ impl Frame {
             (Ready::No, _) => self.render_all(cx, &matching.keys, span)?,
             _ => Vec::new(),
         };
-        let bytes: usize = values.texts.iter().map(|t| t.len()).sum();
-        let key_count = matching.keys.len() as u64;
-        let indexed = matches!(matching.ready, Ready::Equal(_) | Ready::Contains(_));
-        let rounds = if indexed { 1 } else { key_count };
-        // A search for fixed text is much quicker than other steps, and bodies are long.
-        let quick = matches!(matching.how, Match::Is | Match::Contains);
-        let scanned = bytes as u64 / if quick { 128 } else { 16 };
-        cx.burn(values.texts.len() as u64 * rounds + scanned * rounds, Some(span))?;
+        burn(cx, matching, values, span)?;
         let found = match matching.how {
             Match::Count(relation) => {
                 let count = values.count.unwrap_or(values.texts.len()).to_string();
@@ -97,37 +105,27 @@ impl Frame {
                     .any(|k| relation.holds(matching.comparator.order(v, k)))
             }),
             Match::List => return self.list(cx, &keys, values, what, span, answers),
-            Match::Is | Match::Contains => self.simple(matching, &keys, &values),
-            Match::Matches => self.globs(cx, matching, &keys, &values, span)?,
-            Match::Regex => self.regexes(cx, matching, &keys, &values, span)?,
+            Match::Is | Match::Contains => simple(matching, &keys, values),
+            Match::Matches => self.globs(cx, matching, &keys, values, span)?,
+            Match::Regex => self.regexes(cx, matching, &keys, values, span)?,
         };
-        trace(cx, matching, &values, what, found, span);
+        trace(cx, matching, values, what, found, span);
         Ok(found)
     }
 
-    fn simple(&mut self, matching: &Matching, keys: &[String], values: &Values) -> bool {
-        let fold = |v: &str| matching.comparator.fold(v).into_owned();
-        let dynamic;
-        let folded = match &matching.ready {
-            Ready::Equal(set) => return values.texts.iter().any(|v| set.contains(&fold(v))),
-            Ready::Contains(all) => return values.texts.iter().any(|v| all.is_match(&fold(v))),
-            Ready::Folded(folded) => folded,
-            _ => {
-                dynamic = keys.iter().map(|k| fold(k)).collect::<Vec<_>>();
-                &dynamic
-            }
-        };
-        let contains = matching.how == Match::Contains;
-        values.texts.iter().any(|v| {
-            let value = matching.comparator.fold(v);
-            folded.iter().any(|k| {
-                if contains {
-                    memchr::memmem::find(value.as_bytes(), k.as_bytes()).is_some()
-                } else {
-                    *value == **k
-                }
-            })
-        })
+    /// The same where the answer is known already.
+    pub(super) fn known(
+        &self,
+        cx: &mut Context<'_>,
+        matching: &Matching,
+        values: &Values,
+        what: What<'_>,
+        found: bool,
+        span: Span,
+    ) -> Result<bool, Halt> {
+        burn(cx, matching, values, span)?;
+        trace(cx, matching, values, what, found, span);
+        Ok(found)
     }
 
     fn globs(
@@ -149,8 +147,9 @@ impl Frame {
                 &built
             }
         };
-        for value in &values.texts {
-            let subject = Subject::new(matching.comparator, value);
+        let folded = values.folded(matching.comparator);
+        for (value, folded) in values.texts.iter().zip(folded) {
+            let subject = Subject::new(matching.comparator, value, folded);
             for glob in globs {
                 let mut fuel = cx.fuel();
                 let result = glob.captures(&subject, &mut fuel);
@@ -201,6 +200,10 @@ impl Frame {
                 // At worst every byte moves every state.
                 let work = (value.len() as u64).saturating_mul(pattern.weight) / 16;
                 cx.burn(1 + work, Some(span))?;
+                // most patterns do not match, and places for groups take time
+                if !pattern.regex.is_match(value) {
+                    continue;
+                }
                 let Some(found) = pattern.regex.captures(value) else {
                     continue;
                 };
@@ -220,7 +223,7 @@ impl Frame {
         &mut self,
         cx: &mut Context<'_>,
         lists: &[String],
-        values: Values,
+        values: &Values,
         what: What<'_>,
         span: Span,
         answers: &mut Option<Vec<Answer>>,
@@ -298,6 +301,38 @@ impl Frame {
         groups.insert(0, whole);
         self.matched = groups;
         Ok(())
+    }
+}
+
+/// Takes the fuel of a comparison.
+fn burn(cx: &mut Context<'_>, matching: &Matching, values: &Values, span: Span) -> Result<(), Halt> {
+    let bytes: usize = values.texts.iter().map(|t| t.len()).sum();
+    let indexed = matches!(matching.ready, Ready::Equal(_) | Ready::Contains(_));
+    let rounds = if indexed { 1 } else { matching.keys.len() as u64 };
+    // A search for fixed text is much quicker than other steps, and bodies are long.
+    let quick = matches!(matching.how, Match::Is | Match::Contains);
+    let scanned = bytes as u64 / if quick { 128 } else { 16 };
+    cx.burn(values.texts.len() as u64 * rounds + scanned * rounds, Some(span))?;
+    Ok(())
+}
+
+/// `:is` and `:contains`.
+fn simple(matching: &Matching, keys: &[String], values: &Values) -> bool {
+    let texts = values.folded(matching.comparator);
+    match &matching.ready {
+        Ready::Equal(set) => texts.iter().any(|text| set.contains(&**text)),
+        Ready::Contains(all) => texts.iter().any(|text| all.is_match(&**text)),
+        Ready::Folded(keys) => texts.iter().any(|text| keys.iter().any(|k| **k == **text)),
+        Ready::Finders(keys) => texts
+            .iter()
+            .any(|text| keys.iter().any(|k| k.find(text.as_bytes()).is_some())),
+        _ => keys.iter().any(|key| {
+            let key = matching.comparator.fold(key);
+            texts.iter().any(|text| match matching.how {
+                Match::Contains => memchr::memmem::find(text.as_bytes(), key.as_bytes()).is_some(),
+                _ => *key == **text,
+            })
+        }),
     }
 }
 

@@ -38,6 +38,7 @@ mod perform;
 mod private;
 mod program;
 mod request;
+mod source;
 mod spam;
 mod text;
 mod uri;

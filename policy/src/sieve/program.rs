@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use grammar::Span;
+use memchr::memmem::Finder;
 
 use super::compare::{Comparator, Glob, Match};
 use super::expression::Step;
+use super::matching::What;
 use super::pattern::Pattern;
+use super::source::Shared;
 
 /// A compiled script with everything it includes. Build it with [`compile`](super::compile).
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct Program {
     pub(super) scripts: Vec<Script>,
     /// Names of the variables that scripts share, by slot.
     pub(super) globals: Vec<String>,
+    /// What its tests look at, and what they have in common.
+    pub(super) shared: Shared,
 }
 
 /// One script.
@@ -103,6 +108,17 @@ pub(super) struct Matching {
     pub how: Match,
     pub keys: Vec<Str>,
     pub ready: Ready,
+    /// What it shares with other tests.
+    pub asked: Option<Asked>,
+}
+
+/// What a test shares with others that look at the same.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The number of what it looks at.
+    pub source: usize,
+    /// The group of texts that are searched for together, and those of this test.
+    pub together: Option<(usize, Box<[usize]>)>,
 }
 
 /// Constant keys, prepared at compile time.
@@ -110,8 +126,10 @@ pub(super) struct Matching {
 pub(super) enum Ready {
     /// Some key is not constant.
     No,
-    /// Folded keys; for few keys or where no index helps.
+    /// Folded keys of `:is`, few of them.
     Folded(Vec<String>),
+    /// Folded keys of `:contains`, searched for one by one.
+    Finders(Vec<Finder<'static>>),
     /// Folded keys of `:is`, all asked at once.
     Equal(HashSet<String>),
     /// Folded keys of `:contains`, all searched at once.
@@ -120,7 +138,7 @@ pub(super) enum Ready {
     Regexes(Vec<Pattern>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AddressPart {
     All,
     Local,
@@ -130,7 +148,7 @@ pub(super) enum AddressPart {
 }
 
 /// `:index`, from 1, and `:last`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Index {
     pub at: u64,
     pub last: bool,
@@ -268,6 +286,40 @@ pub(super) enum Test {
     ValidList {
         uris: Vec<Str>,
     },
+}
+
+impl Test {
+    /// Keys and comparator of a test of header, addresses, envelope or body.
+    pub fn matching(&self) -> Option<&Matching> {
+        match self {
+            Test::Header { matching, .. }
+            | Test::Address { matching, .. }
+            | Test::Envelope { matching, .. }
+            | Test::Body { matching, .. } => Some(matching),
+            _ => None,
+        }
+    }
+
+    /// The same, to be told what is shared.
+    pub fn matching_mut(&mut self) -> Option<&mut Matching> {
+        match self {
+            Test::Header { matching, .. }
+            | Test::Address { matching, .. }
+            | Test::Envelope { matching, .. }
+            | Test::Body { matching, .. } => Some(matching),
+            _ => None,
+        }
+    }
+
+    /// Such a test for the trace.
+    pub fn what(&self) -> What<'_> {
+        match self {
+            Test::Header { names, .. } => What("header", names),
+            Test::Address { names, .. } => What("address", names),
+            Test::Envelope { parts, .. } => What("envelope", parts),
+            _ => What("body", &[]),
+        }
+    }
 }
 
 #[derive(Debug)]

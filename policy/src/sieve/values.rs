@@ -188,6 +188,12 @@ impl Frame {
         span: Span,
     ) -> Result<bool, Halt> {
         for name in names {
+            if let (Str::Const(name), None, None) = (name, mime, self.root()) {
+                if !self.has_field(cx, name, span)? {
+                    return Ok(false);
+                }
+                continue;
+            }
             let mut found = false;
             self.each_field(cx, std::slice::from_ref(name), None, mime, span, &mut |_, _| {
                 found = true
@@ -197,6 +203,18 @@ impl Frame {
             }
         }
         Ok(true)
+    }
+
+    /// Whether the message has a field of this name; takes the fuel of looking at all of them.
+    fn has_field(&self, cx: &mut Context<'_>, name: &str, span: Span) -> Result<bool, Halt> {
+        let view = self.view();
+        cx.burn(view.len() as u64 / 16, Some(span))?;
+        let mut found = false;
+        view.each(name, &mut |value| {
+            found = true;
+            cx.burn(1 + value.len() as u64 / 16, Some(span))
+        })?;
+        Ok(found)
     }
 
     pub(super) fn envelope_values(

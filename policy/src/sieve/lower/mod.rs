@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use aho_corasick::AhoCorasick;
 use grammar::Span;
 use grammar::sieve::{Argument, Block, Tests, Text, Word};
+use memchr::memmem::Finder;
 
 use super::compare::{Comparator, Glob, Match, Relation};
 use super::compile::Compiler;
@@ -155,6 +156,7 @@ impl Compiler<'_, '_> {
             how,
             keys,
             ready,
+            asked: None,
         })
     }
 
@@ -168,15 +170,17 @@ impl Compiler<'_, '_> {
         /// Keys from which on one search for all of them pays.
         const MANY: usize = 4;
         let folded = || keys.iter().map(|k| comparator.fold(k).into_owned());
+        let finders = || folded().map(|k| Finder::new(&k).into_owned()).collect();
         Some(match how {
             Match::Is if keys.len() >= MANY => Ready::Equal(folded().collect::<HashSet<_>>()),
             Match::Contains if keys.len() >= MANY && keys.iter().all(|k| !k.is_empty()) => {
                 match AhoCorasick::new(folded()) {
                     Ok(all) => Ready::Contains(Box::new(all)),
-                    Err(_) => Ready::Folded(folded().collect()),
+                    Err(_) => Ready::Finders(finders()),
                 }
             }
-            Match::Is | Match::Contains => Ready::Folded(folded().collect()),
+            Match::Is => Ready::Folded(folded().collect()),
+            Match::Contains => Ready::Finders(finders()),
             Match::Matches => Ready::Globs(keys.iter().map(|k| Glob::new(comparator, k)).collect()),
             Match::Regex => {
                 let mut all = Vec::new();
