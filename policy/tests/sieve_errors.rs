@@ -340,15 +340,18 @@ fn glued_scripts_may_require_in_the_middle() {
 }
 
 #[test]
-fn patterns_are_counted() {
-    let script = |n: usize| {
-        format!(
-            "require \"regex\";\n{}",
-            "if header :regex \"a\" \"x{9}\" { keep; }\n".repeat(n)
-        )
+fn patterns_are_weighed() {
+    let script = |pattern: &str, n: usize| {
+        let rule = format!("if header :regex \"a\" \"{pattern}\" {{ keep; }}\n");
+        format!("require \"regex\";\n{}", rule.repeat(n))
     };
-    assert_eq!(errors(&script(200), &Options::default()), Vec::<String>::new());
-    assert_eq!(errors(&script(201), &Options::default()), ["S124 202:22"]);
+    // a pattern, and how many of it one program may have
+    for (name, pattern, most) in [("usual", "x{9}", 1600), ("large", "\\\\w{2}[a-z]{99}", 200)] {
+        let found = errors(&script(pattern, most), &Options::default());
+        assert_eq!(found, Vec::<String>::new(), "{name}");
+        let found = errors(&script(pattern, most + 1), &Options::default());
+        assert_eq!(found, [format!("S124 {}:22", most + 2)], "{name}");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn compile(
         waiting: VecDeque::new(),
         scripts: 1,
         instructions: 0,
-        patterns: 0,
+        pattern_bytes: 0,
     };
     let mut scripts = vec![session.script(sources, file, "".into())];
     while let Some((name, text)) = session.waiting.pop_front() {
@@ -72,7 +72,8 @@ pub(super) struct Session<'a> {
     waiting: VecDeque<(Arc<str>, String)>,
     scripts: usize,
     instructions: usize,
-    pub patterns: usize,
+    /// What the constant patterns so far are charged with.
+    pub pattern_bytes: usize,
 }
 
 impl Session<'_> {

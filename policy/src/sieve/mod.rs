@@ -53,7 +53,7 @@ pub use frame::{MAX_INCLUDE_DEPTH, MAX_PASSES};
 pub use levels::{LevelResult, Merged, merge};
 pub use matching::MAX_LIST_LOOKUPS;
 pub use outcome::{Action, Fault, Fcc, Performed, Remember, SieveOutcome, Verdict, Written};
-pub use pattern::MAX_PATTERNS;
+pub use pattern::MAX_PATTERN_BYTES;
 pub use perform::MAX_FLAGS;
 pub use program::Program;
 pub use request::{Envelope, Level, Request};

@@ -16,24 +16,40 @@ pub(super) const SPECIALS: &str = ".[]()*+?{}|^$\\";
 /// Bytes of a compiled pattern at most; bounds repetitions such as `(a{1000}){1000}`.
 const MAX_COMPILED: usize = 1 << 17;
 
+/// What a pattern is charged with: the first of these that it fits into, compiled, and so does what it
+/// remembers while it runs.
+const SIZES: &[usize] = &[1 << 14, MAX_COMPILED];
+
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub regex: Regex,
     /// About how many states it has: the work for one byte at worst.
     pub weight: u64,
+    /// Bytes that it is charged with.
+    pub size: usize,
 }
 
-/// Constant patterns of one program at most: each takes time to compile and room to keep.
-pub const MAX_PATTERNS: usize = 200;
+/// Bytes that the constant patterns of one program are charged with at most: they take time to compile and room
+/// to keep. That is 200 patterns of the largest size, or 1,600 of the usual one.
+pub const MAX_PATTERN_BYTES: usize = 200 * MAX_COMPILED;
 
 /// Compiles a pattern; a letter-case comparator makes it blind to case.
 pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Pattern, String> {
-    let regex = build(pattern, comparator)?;
-    Ok(Pattern {
-        regex,
-        weight: weight(pattern),
-    })
+    let mut failed = String::new();
+    for &size in SIZES {
+        match build(pattern, comparator, size) {
+            Ok(regex) => {
+                return Ok(Pattern {
+                    regex,
+                    weight: weight(pattern),
+                    size,
+                });
+            }
+            Err(why) => failed = why,
+        }
+    }
+    Err(failed)
 }
 
 /// An upper estimate of the states: atoms, multiplied by the repetitions around them.
@@ -87,7 +103,7 @@ fn weight(pattern: &str) -> u64 {
     groups.iter().fold(1, |a, b| a.saturating_add(*b))
 }
 
-fn build(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
+fn build(pattern: &str, comparator: Comparator, size: usize) -> Result<Regex, String> {
     if pattern.len() > MAX_PATTERN {
         return Err(format!(
             "it has {} bytes, more than the limit of {MAX_PATTERN}",
@@ -99,8 +115,8 @@ fn build(pattern: &str, comparator: Comparator) -> Result<Regex, String> {
         .case_insensitive(comparator != Comparator::Octet)
         .unicode(true)
         .dot_matches_new_line(true)
-        .size_limit(MAX_COMPILED)
-        .dfa_size_limit(MAX_COMPILED)
+        .size_limit(size)
+        .dfa_size_limit(size)
         .nest_limit(50)
         .build()
         .map_err(|e| match e {

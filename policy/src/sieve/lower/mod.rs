@@ -185,20 +185,20 @@ impl Compiler<'_, '_> {
             Match::Regex => {
                 let mut all = Vec::new();
                 for (key, span) in keys.iter().zip(spans) {
-                    self.session.patterns += 1;
-                    if self.session.patterns > pattern::MAX_PATTERNS {
-                        let most = pattern::MAX_PATTERNS;
-                        let message = format!("this program has more than {most} patterns");
-                        self.error(
-                            "S124",
-                            *span,
-                            message,
-                            "join several with `|`, or use `:contains`",
-                        );
-                        return None;
-                    }
                     match pattern::compile(key, comparator) {
-                        Ok(regex) => all.push(regex),
+                        Ok(regex) => {
+                            self.session.pattern_bytes += regex.size;
+                            if self.session.pattern_bytes > pattern::MAX_PATTERN_BYTES {
+                                self.error(
+                                    "S124",
+                                    *span,
+                                    "the patterns of this program take too much room",
+                                    "join several with `|`, or use `:contains`",
+                                );
+                                return None;
+                            }
+                            all.push(regex);
+                        }
                         Err(why) => {
                             self.error(
                                 "S124",
