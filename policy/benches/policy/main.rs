@@ -1,10 +1,11 @@
-//! What a look-up, a rewriting and a load cost: `cargo bench -p sluice-policy`.
+//! What a look-up, a rewriting, a filter and a load cost: `cargo bench -p sluice-policy`.
 //!
 //! A part of them: `cargo bench -p sluice-policy -- lookup`. Figures and what they mean:
 //! `docs/performance.md`. Allocations are counted; of times, the fastest is the one to compare, because
 //! everything else that the machine does only adds to it.
 
 mod example;
+mod filters;
 mod hostile;
 mod load;
 mod lookup;

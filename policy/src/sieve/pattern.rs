@@ -52,6 +52,72 @@ pub(super) fn compile(pattern: &str, comparator: Comparator) -> Result<Pattern, 
     Err(failed)
 }
 
+/// The longest text that a value must hold to match, as the comparator folds values; empty where there is none to
+/// be seen. Only letters that stand for themselves outside groups are looked at.
+pub(super) fn needed_text(pattern: &str, comparator: Comparator) -> String {
+    if !matches!(comparator, Comparator::Octet | Comparator::AsciiCasemap) {
+        return String::new();
+    }
+    // K and S have a third form, which no folding of ASCII letters reaches
+    let plain =
+        |c: &char| c.is_ascii() && (comparator == Comparator::Octet || !matches!(c, 'k' | 'K' | 's' | 'S'));
+    let (mut longest, mut run) = (String::new(), String::new());
+    let mut groups = 0_usize;
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        let literal = match c {
+            '|' if groups == 0 => return String::new(),
+            '(' => {
+                groups += 1;
+                None
+            }
+            ')' => {
+                groups = groups.saturating_sub(1);
+                None
+            }
+            '[' => {
+                skip_bracket(&mut chars);
+                None
+            }
+            '{' => {
+                chars.by_ref().find(|c| *c == '}');
+                None
+            }
+            '\\' => chars.next().filter(|c| !c.is_ascii_alphanumeric()),
+            '.' | '^' | '$' | '*' | '+' | '?' | '}' => None,
+            c => Some(c),
+        };
+        let next = chars.peek();
+        let optional = matches!(next, Some('*' | '?' | '{'));
+        let literal = literal.filter(|c| groups == 0 && plain(c) && !optional);
+        run.extend(literal);
+        // behind a `+` the letter may stand again
+        if literal.is_none() || next.is_none() || next == Some(&'+') {
+            if run.len() > longest.len() {
+                longest.clone_from(&run);
+            }
+            run.clear();
+        }
+    }
+    comparator.fold(&longest).into_owned()
+}
+
+/// Goes behind the end of a bracket expression.
+fn skip_bracket(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    chars.next_if_eq(&'^');
+    let mut first = true;
+    while let Some(c) = chars.next() {
+        match c {
+            ']' if !first => return,
+            '[' if chars.next_if_eq(&':').is_some() => {
+                chars.by_ref().find(|c| *c == ']');
+            }
+            _ => {}
+        }
+        first = false;
+    }
+}
+
 /// An upper estimate of the states: atoms, multiplied by the repetitions around them.
 fn weight(pattern: &str) -> u64 {
     let mut groups = vec![0_u64];
@@ -205,6 +271,33 @@ mod tests {
             let got = weight(pattern);
             assert!(got >= want && got < want * 3, "{pattern}: {got}");
         }
+    }
+
+    #[test]
+    fn texts_that_are_needed() {
+        for (pattern, want) in [
+            ("", ""),
+            ("abc", "ABC"),
+            ("a.bc", "BC"),
+            ("ab?cd*e", "A"),
+            ("abc+d", "ABC"),
+            ("ab{2}c", "A"),
+            ("ab{2}cd", "CD"),
+            ("ab|cd", ""),
+            ("x(ab|cd)yz", "YZ"),
+            ("(a(b)c)?q", "Q"),
+            ("[]abc]x[[:digit:]y]z", "X"),
+            ("[^]abc]xy", "XY"),
+            ("\\[list\\]", "[LI"),
+            ("a\\dbc", "BC"),
+            ("\\d+", ""),
+            ("ask me", " ME"),
+            ("caf\u{e9}", "CAF"),
+        ] {
+            assert_eq!(needed_text(pattern, Comparator::AsciiCasemap), want, "{pattern}");
+        }
+        assert_eq!(needed_text("ask", Comparator::Octet), "ask");
+        assert_eq!(needed_text("ask", Comparator::UnicodeCasemap), "");
     }
 
     #[test]

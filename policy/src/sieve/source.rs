@@ -6,7 +6,7 @@
 //! the first of them to run finds out for all which texts are there.
 //!
 //! Guarantees: results, traces and the fuel that a test takes are those of a test that stands alone, but that
-//! `:matches` takes less where a text that it needs is not there.
+//! `:matches` and `:regex` take less where a text that they need is not there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use grammar::Span;
 use super::compare::{Comparator, Match};
 use super::frame::{Frame, Halt};
 use super::matching::Values;
+use super::pattern::needed_text;
 use super::program::{AddressPart, Asked, Index, Matching, Op, Ready, Script, Str, Test, Transform};
 use crate::ask::Answer;
 use crate::machine::Context;
@@ -149,6 +150,13 @@ fn needles(matching: &Matching) -> Option<Vec<String>> {
         }
         // there, values are folded in another way
         (_, Match::Matches) if matching.comparator == Comparator::UnicodeCasemap => return None,
+        (Ready::Regexes(_), _) => {
+            let text = |key: &Str| match key {
+                Str::Const(pattern) => needed_text(pattern, matching.comparator),
+                Str::Template(_) | Str::Computed(_) => String::new(),
+            };
+            matching.keys.iter().map(text).collect()
+        }
         (Ready::Globs(globs), _) => globs.iter().map(|g| g.longest_text().to_owned()).collect(),
         _ => return None,
     };
