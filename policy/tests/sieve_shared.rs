@@ -204,3 +204,21 @@ fn texts_that_overlap_without_end() {
     let expected: Vec<String> = (1..=390).map(|n| n.to_string()).collect();
     assert_eq!(found, expected);
 }
+
+#[test]
+fn letters_of_three_forms() {
+    // enough texts for a group; each pattern takes the other forms of its letters
+    let mut script = REQUIRE.to_string();
+    for pattern in ["s", "k", "sk", "ks", "^s", "k$", "(x)?s", "xs?k", "none", "other"] {
+        script +=
+            &format!("if header :regex \"subject\" \"{pattern}\" {{ transactionlog \"{pattern}\"; }}\n");
+    }
+    for n in 0..10 {
+        script += &format!("if header :contains \"subject\" \"text {n}\" {{ transactionlog \"{n}\"; }}\n");
+    }
+    let found = written(&outcome(
+        &script,
+        "Subject: \u{17f}\u{212a}\u{17f}x\u{212a}\r\n\r\n",
+    ));
+    assert_eq!(found, ["s", "k", "sk", "ks", "^s", "k$", "(x)?s", "xs?k"]);
+}
