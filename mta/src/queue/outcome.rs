@@ -35,6 +35,13 @@ pub enum Verdict {
     Deferred(Failure),
     /// The host could not be reached at all.
     Unreachable(Failure),
+    /// Policy did not let it be tried: to be tried after `wait` seconds, and not counted as tried.
+    PutOff {
+        /// Why.
+        failure: Failure,
+        /// Seconds.
+        wait: i64,
+    },
 }
 
 impl Verdict {
@@ -126,9 +133,8 @@ impl Settlement<'_> {
     }
 
     /// Warns the senders of recipients that are still pending that they have to wait.
-    fn warn(&mut self, pending: &[usize], due: u8) {
+    fn warn(&mut self, pending: &[usize], due: u8, last: &Failure) {
         self.change.warnings = Some(due);
-        let last = self.change.attempt.as_ref().map(|a| a.failure.clone());
         for &n in pending {
             let Some(recipient) = self.entry.recipients.get(n) else {
                 continue;
@@ -139,11 +145,11 @@ impl Settlement<'_> {
             if who_is_told(&self.entry.envelope, recipient, Kind::Delayed).sender {
                 let failure = Failure {
                     remote: String::new(),
-                    ..last.clone().unwrap_or_default()
+                    ..last.clone()
                 };
                 self.line(n, Action::DelayWarning, &failure, "");
             }
-            self.reports.push((n, Kind::Delayed, last.clone()));
+            self.reports.push((n, Kind::Delayed, Some(last.clone())));
         }
     }
 
@@ -186,6 +192,7 @@ pub async fn settle(
         lines: Vec::new(),
     };
     let mut last_failure = None;
+    let mut put_off = None;
     let mut verdicts = verdicts.into_iter();
     for &n in pending {
         // no verdict is no delivery
@@ -212,7 +219,9 @@ pub async fn settle(
                 settlement.reports.extend(report.map(|kind| (n, kind, None)));
             }
             Verdict::Failed(failure) => settlement.failed(n, failure, Kind::Failed, ""),
-            Verdict::Deferred(failure) | Verdict::Unreachable(failure) if expired => {
+            Verdict::Deferred(failure) | Verdict::Unreachable(failure) | Verdict::PutOff { failure, .. }
+                if expired =>
+            {
                 settlement.failed(n, failure, Kind::TimedOut, "message expired");
             }
             Verdict::Deferred(failure) | Verdict::Unreachable(failure) => {
@@ -223,15 +232,23 @@ pub async fn settle(
                 settlement.line(n, action, &failure, "");
                 last_failure = Some(failure);
             }
+            Verdict::PutOff { failure, wait } => {
+                settlement.line(n, Action::TemporaryFailure, &failure, "");
+                put_off = Some((failure, wait));
+            }
         }
     }
-    if let Some(failure) = last_failure {
-        settlement.change.attempt = Some(Attempt { at, failure });
+    if let Some(failure) = last_failure.as_ref().or(put_off.as_ref().map(|(f, _)| f)) {
         let due = schedule.warnings_due(age);
         if due > entry.warnings {
-            settlement.warn(pending, due);
+            settlement.warn(pending, due, failure);
         }
     }
+    let wait = match (&last_failure, put_off) {
+        (None, Some((_, wait))) => wait,
+        _ => schedule.wait(entry.attempts),
+    };
+    settlement.change.attempt = last_failure.map(|failure| Attempt { at, failure });
     // A notification is durable before the recipient that it is about is forgotten.
     if let Err(error) = notify(server, site, entry, content, &settlement.reports, &schedule, at).await {
         let name = entry.file_name();
@@ -242,7 +259,7 @@ pub async fn settle(
         mut change, lines, ..
     } = settlement;
     let finished = change.states.len() == pending.len();
-    change.next_attempt = (!finished).then(|| at + schedule.wait(entry.attempts));
+    change.next_attempt = (!finished).then(|| at.saturating_add(wait));
     // The queue is told before the log: what is logged as delivered is not delivered again.
     let again = record(server, entry, change, finished).await;
     for line in lines {

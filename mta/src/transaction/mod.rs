@@ -230,22 +230,10 @@ impl Decider {
         point: &P,
         reply: &ReplyFacts<'_>,
     ) -> Result<Decision, NoVerdict> {
-        let table = P::POINT.table();
-        let site = Arc::clone(self.evaluator.site());
-        if site.program.table(table).is_none() {
+        let Some(decision) = self.evaluator.consult(point, reply).await? else {
             return Ok(P::POINT.decide(None, reply));
-        }
-        let mut probe = String::with_capacity(160);
-        point.probe(&site.options, &mut probe);
-        let result = self.evaluator.map(table, &probe, point.flags()).await?;
-        let decision = P::POINT.decide(result.as_ref(), reply);
-        self.note(|| decided(table, &decision));
-        if let Some(notice) = &decision.effects.syslog {
-            crate::notice::send(notice);
-        }
-        if let Some(notice) = &decision.effects.syslog_rejected {
-            crate::notice::send(notice);
-        }
+        };
+        self.note(|| decided(P::POINT.table(), &decision));
         Ok(decision)
     }
 

@@ -12,5 +12,6 @@ mod refused;
 mod relay;
 mod reload;
 mod scripts;
+mod sending;
 mod tools;
 mod trace;
