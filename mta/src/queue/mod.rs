@@ -7,6 +7,7 @@
 //! Source: queue specification 3 to 5, 7, 9.
 
 pub mod delivery;
+mod guard;
 pub mod notify;
 pub mod operator;
 pub mod outcome;

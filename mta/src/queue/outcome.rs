@@ -31,6 +31,13 @@ pub enum Verdict {
     },
     /// Failed for good.
     Failed(Failure),
+    /// Failed for good by policy.
+    Refused {
+        /// What the sender is told.
+        failure: Failure,
+        /// What the log says beside it.
+        reason: String,
+    },
     /// To be tried again.
     Deferred(Failure),
     /// The host could not be reached at all.
@@ -92,7 +99,7 @@ struct Line {
     action: Action,
     modifiers: &'static str,
     diagnostic: String,
-    reason: &'static str,
+    reason: String,
     remote: String,
 }
 
@@ -105,18 +112,18 @@ struct Settlement<'a> {
 }
 
 impl Settlement<'_> {
-    fn line(&mut self, recipient: usize, action: Action, failure: &Failure, reason: &'static str) {
+    fn line(&mut self, recipient: usize, action: Action, failure: &Failure, reason: &str) {
         self.lines.push(Line {
             recipient,
             action,
             modifiers: "",
             diagnostic: failure.diagnostic.clone(),
-            reason,
+            reason: reason.to_string(),
             remote: failure.remote.clone(),
         });
     }
 
-    fn failed(&mut self, n: usize, failure: Failure, kind: Kind, reason: &'static str) {
+    fn failed(&mut self, n: usize, failure: Failure, kind: Kind, reason: &str) {
         let report = self
             .entry
             .recipients
@@ -182,9 +189,12 @@ pub async fn settle(
     let schedule = Schedule::of(site, entry);
     let age = at - entry.envelope.arrived;
     let expired = age >= schedule.return_after;
-    let some_done = verdicts
-        .iter()
-        .any(|v| matches!(v, Verdict::Delivered { .. } | Verdict::Failed(_)));
+    let some_done = verdicts.iter().any(|v| {
+        matches!(
+            v,
+            Verdict::Delivered { .. } | Verdict::Failed(_) | Verdict::Refused { .. }
+        )
+    });
     let mut settlement = Settlement {
         entry,
         change: Change::default(),
@@ -213,12 +223,19 @@ pub async fn settle(
                     action: Action::Dequeue,
                     modifiers: if esmtp { "E" } else { "" },
                     diagnostic,
-                    reason: "",
+                    reason: String::new(),
                     remote,
                 });
                 settlement.reports.extend(report.map(|kind| (n, kind, None)));
             }
             Verdict::Failed(failure) => settlement.failed(n, failure, Kind::Failed, ""),
+            Verdict::Refused { failure, reason } => {
+                settlement.failed(n, failure, Kind::Failed, &reason);
+                // the log says why, whether or not it has a field for reasons; the sender is not told
+                if let Some(line) = settlement.lines.last_mut() {
+                    line.diagnostic = reason;
+                }
+            }
             Verdict::Deferred(failure) | Verdict::Unreachable(failure) | Verdict::PutOff { failure, .. }
                 if expired =>
             {
@@ -270,7 +287,7 @@ pub async fn settle(
             source_channel: &entry.channel,
             file_name: &entry.file_name(),
             diagnostic: &line.diagnostic,
-            reason: line.reason,
+            reason: &line.reason,
             remote: &line.remote,
             queue_time: Some(age.max(0) as u64),
             size: entry.size,

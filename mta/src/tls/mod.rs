@@ -12,6 +12,7 @@
 
 mod any_certificate;
 mod files;
+mod names;
 mod self_signed;
 mod validity;
 
@@ -24,6 +25,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CipherSuite, ClientConfig, CommonState, RootCertStore, ServerConfig};
 
 pub use files::{KeyPair, MAX_PEM, TlsWarning, load};
+pub use names::names;
 pub use self_signed::{CERTIFICATE_FILE, KEY_FILE, SelfSigned, ensure_self_signed, self_signed};
 pub use validity::{Validity, validity};
 
