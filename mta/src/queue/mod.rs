@@ -66,6 +66,16 @@ pub fn program(site: &Site, channel: &str) -> Option<Program> {
     }
 }
 
+/// The channel that finds out where mail of the server's own goes: `process`, or `reprocess` where the site has no
+/// such channel (queue specification 7.3). Where it has neither, an entry of `process` is addressed anew all the
+/// same, as every entry is whose channel is gone.
+pub fn own_mail_channel(site: &Site) -> &'static str {
+    match (site.channel(PROCESS), site.channel(REPROCESS)) {
+        (None, Some(_)) => REPROCESS,
+        _ => PROCESS,
+    }
+}
+
 /// Whether something delivers for a channel.
 pub fn can_deliver(site: &Site, channel: &str) -> bool {
     program(site, channel).is_some()

@@ -111,9 +111,9 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// A recipient of mail that this server makes: `process` finds out where it goes. A notification or reply is
-    /// never itself reported on.
-    pub fn by_process(address: &str) -> Self {
+    /// A recipient of mail that this server makes: `process`, or `reprocess`, finds out where it goes. A
+    /// notification or reply is never itself reported on.
+    pub fn by_process(site: &Site, address: &str) -> Self {
         Accepted {
             recipient: Recipient {
                 address: address.to_string(),
@@ -125,7 +125,7 @@ impl Accepted {
                 },
                 ..Recipient::default()
             },
-            channel: crate::queue::PROCESS.to_string(),
+            channel: crate::queue::own_mail_channel(site).to_string(),
             ..Accepted::default()
         }
     }
