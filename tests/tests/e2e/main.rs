@@ -4,6 +4,7 @@ mod auth;
 mod crash;
 mod delivery;
 mod examples;
+mod expiry;
 mod headers;
 mod hostile;
 mod privileges;
