@@ -329,7 +329,7 @@ impl Server {
         by: &str,
     ) -> Result<(), SpoolError> {
         let eight_bit = message.eight_bit;
-        let collected = Collected::from_own(&*self.spool, message).await?;
+        let collected = Collected::from_own(&*self.spool, message, site.host()).await?;
         let to = Enqueue {
             spool: &*self.spool,
             site,

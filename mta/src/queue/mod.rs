@@ -14,6 +14,7 @@ pub mod outcome;
 mod readdress;
 mod schedule;
 pub mod scheduler;
+mod scripts;
 mod smtp;
 mod store_channel;
 

@@ -34,7 +34,7 @@ use crate::smtp::protocol::Reply;
 
 pub use addresses::missing_recipients;
 pub use connection::Admission;
-pub use header::{HeaderFacts, date};
+pub use header::{HeaderFacts, date, received};
 pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, OwnMessage, Queued, enqueue, unique_id};
 pub use sender::{RECIPIENT_LIMIT, smallest_limit, source_limit};
 
@@ -316,6 +316,16 @@ impl Decider {
             }
         }
         filtered
+    }
+
+    /// Tells the operator that a message is too large for scripts.
+    pub fn not_filtered(&mut self, size: u64, from: &str) {
+        let limit = crate::filter::MESSAGE_LIMIT;
+        let text = format!(
+            "a message of {size} octets from <{from}> was not filtered: scripts see messages up to {limit} octets"
+        );
+        self.say(|| format!("* {text}"));
+        crate::notice::send(&text);
     }
 
     /// Gives the transaction up.
