@@ -66,6 +66,14 @@ pub enum TlsWarning {
         /// Full days left.
         days: i64,
     },
+    /// `msg.conf` names a certificate, and there are no files of it.
+    #[error("msg.conf names the certificate {nicknames}, but {} has no file of that name with .pem; the self-signed certificate is shown. `pk12util` and `openssl pkcs12 -nodes` export a certificate of the product", folder.display())]
+    NoFiles {
+        /// The nicknames.
+        nicknames: String,
+        /// Where the files should be.
+        folder: PathBuf,
+    },
     /// The certificate is not valid yet.
     #[error("the certificate {} is not valid yet; check the clock of this machine", path.display())]
     NotYetValid {

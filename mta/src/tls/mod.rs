@@ -13,6 +13,7 @@
 mod any_certificate;
 mod files;
 mod names;
+pub mod own;
 mod self_signed;
 mod validity;
 
@@ -85,6 +86,14 @@ pub enum TlsError {
         key: PathBuf,
         /// rustls' reason.
         error: rustls::Error,
+    },
+    /// A certificate that is to take the place of one that works has expired.
+    #[error("the certificate {} expired {days} day(s) ago; renew it", path.display())]
+    Expired {
+        /// The certificate file.
+        path: PathBuf,
+        /// Full days since then.
+        days: i64,
     },
     /// rustls does not accept the settings or the roots.
     #[error("TLS cannot be set up: {0}")]
