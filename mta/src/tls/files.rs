@@ -162,7 +162,7 @@ fn date_warnings(path: &Path, certificate: &CertificateDer<'_>, now: i64) -> Vec
 }
 
 /// The octets of a file of bounded size.
-pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let file = File::open(path).map_err(|error| unreadable(what, path, error))?;
     let mut octets = Vec::new();
     file.take(MAX_PEM + 1)
