@@ -69,6 +69,12 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         run: commands::sieve::run,
     },
     Subcommand {
+        name: "log",
+        about: "Entries of the log: of an address, a channel, of what failed",
+        define: commands::log::define,
+        run: commands::log::run,
+    },
+    Subcommand {
         name: "status",
         about: "Counters of the running server",
         define: commands::control::define_status,

@@ -93,6 +93,10 @@ const CALLS: &[(&str, &str)] = &[
     ),
     ("sluice sieve test", "sluice sieve test --json SITE/cases.svtest"),
     ("sluice user list", "sluice user list --json --dir SITE"),
+    (
+        "sluice log",
+        "sluice log --json --since 1h --channel ims-ms --address bob --action ED --dir SITE",
+    ),
     ("sluice status", "sluice status --json --dir SITE"),
     ("imsimta version", "imsimta version -json"),
     ("imsimta reload", "imsimta reload -json"),

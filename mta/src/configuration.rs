@@ -85,6 +85,8 @@ pub struct Configuration {
     pub log: LogOptions,
     /// What `msg.conf` sets for MeterMaid.
     pub metermaid: Settings,
+    /// What `msg.conf` says of the server's certificate.
+    pub tls: crate::tls::own::Wanted,
     /// Texts that are newer than the compiled configuration that was loaded.
     pub stale: Vec<String>,
     /// The Sieve scripts of the site.
@@ -207,11 +209,14 @@ fn keys(conf: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Puts what `msg.conf` sets for MeterMaid into a configuration. Never part of the compiled one: it has a secret.
-fn with_metermaid(mut configuration: Configuration, layout: &Layout) -> Result<Configuration, LoadError> {
+/// Puts what `msg.conf` sets for MeterMaid and TLS into a configuration. Never part of the compiled one: it has a
+/// secret.
+fn with_conf(mut configuration: Configuration, layout: &Layout) -> Result<Configuration, LoadError> {
     let mut sources = Sources::new();
     let file = sources.add(shown_name(&layout.config().join("msg.conf")), "");
-    match Settings::parse(&conf(layout)?) {
+    let keys = conf(layout)?;
+    configuration.tls = crate::tls::own::Wanted::parse(&keys);
+    match Settings::parse(&keys) {
         Ok(settings) => {
             configuration.metermaid = settings;
             Ok(configuration)
@@ -268,7 +273,7 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
             };
             let mut configuration = load(&image.texts, &reader)?;
             configuration.stale = stale;
-            with_metermaid(configuration, layout)
+            with_conf(configuration, layout)
         }
         Ok(None) => read_text(layout),
         Err(error) => {
@@ -286,7 +291,7 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
 
 /// Loads the texts of a site folder, whether or not there is a compiled configuration.
 pub fn read_text(layout: &Layout) -> Result<Configuration, LoadError> {
-    with_metermaid(
+    with_conf(
         load(&texts(layout)?, &|name: &str| include(layout, name))?,
         layout,
     )
@@ -314,6 +319,7 @@ pub fn load(texts: &Texts, reader: &dyn Reader) -> Result<Configuration, LoadErr
             site: Arc::new(site),
             log,
             metermaid: Settings::default(),
+            tls: Default::default(),
             stale: Vec::new(),
             scripts,
         }),

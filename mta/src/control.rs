@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::explain;
 use crate::queue::operator;
-use crate::server::{ReloadError, Server, now};
+use crate::server::{ReloadError, Reloaded, Server, now};
 
 /// Longest request, in octets: some thousands of ids.
 const REQUEST_LIMIT: usize = 64 * 1024;
@@ -298,11 +298,19 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
 
 fn reload(server: &Server) -> Response {
     match server.reload() {
-        Ok(configuration) => {
+        Ok(Reloaded {
+            configuration,
+            warnings,
+        }) => {
             let site = &configuration.site;
             let stale = configuration.stale_notes().map(|note| format!("note: {note}"));
             let said = site.diagnostics.iter().map(|d| d.render(&site.sources, false));
-            let mut text = said.chain(stale).collect::<Vec<String>>().join("\n");
+            let certificate = warnings.iter().map(|w| format!("warning: {w}"));
+            let mut text = said
+                .chain(stale)
+                .chain(certificate)
+                .collect::<Vec<String>>()
+                .join("\n");
             if !text.is_empty() {
                 text.push('\n');
             }

@@ -12,6 +12,7 @@ use policy::site::Site;
 use policy::trace::Event;
 use policy::{Answer, Facts, Limits, Machine, Outcome, RunError, Step, Trace};
 
+use crate::access::{Decision, PolicyPoint, ReplyFacts};
 use crate::callout::Callouts;
 
 /// Wall-clock time of one consultation.
@@ -182,6 +183,27 @@ impl Evaluator {
             Outcome::Mapping(result) => Ok(Some(result)),
             _ => Ok(None),
         }
+    }
+
+    /// Asks a policy point, and sends the notices of its answer; `None` where the site has no such table.
+    pub async fn consult<P: PolicyPoint>(
+        &mut self,
+        point: &P,
+        reply: &ReplyFacts<'_>,
+    ) -> Result<Option<Decision>, NoVerdict> {
+        let table = P::POINT.table();
+        if self.site.program.table(table).is_none() {
+            return Ok(None);
+        }
+        let mut probe = String::with_capacity(160);
+        point.probe(&self.site.options, &mut probe);
+        let result = self.map(table, &probe, point.flags()).await?;
+        let decision = P::POINT.decide(result.as_ref(), reply);
+        let notices = [&decision.effects.syslog, &decision.effects.syslog_rejected];
+        for notice in notices.into_iter().flatten() {
+            crate::notice::send(notice);
+        }
+        Ok(Some(decision))
     }
 
     /// Rewrites an address.

@@ -17,6 +17,7 @@
 )]
 
 pub mod access;
+mod afterwards;
 pub mod callout;
 pub mod configuration;
 pub mod control;

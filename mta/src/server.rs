@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy::Facts;
 use policy::site::{LoadError, Site};
+use rustls::pki_types::CertificateDer;
 use store::disk::RealDisk;
 use store::envelope::{Envelope, Time};
 use store::memory::Memory;
@@ -29,6 +30,7 @@ use crate::journal::Journal;
 use crate::metermaid::settings::{ClientSettings, Remote, Settings};
 use crate::queue::Scheduler;
 use crate::sasl::AuthFailures;
+use crate::tls::{KeyPair, TlsError, TlsWarning};
 use crate::transaction::{Collected, Decider, Enqueue, OwnMessage, Transaction, enqueue};
 
 /// Password verifications at once: each takes a core for some 20 milliseconds.
@@ -80,7 +82,7 @@ pub enum StartError {
     },
     /// TLS.
     #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
+    Tls(#[from] TlsError),
 }
 
 /// Counts since the start, for `sluice status`.
@@ -135,6 +137,8 @@ pub struct Server {
     /// The MeterMaid server on board, where the site has one, and where it listens.
     pub metermaid: Option<(Arc<crate::metermaid::server::Server>, SocketAddr)>,
     metermaid_client: Mutex<ClientSettings>,
+    /// The certificate chain that [`Server::server_tls`] shows.
+    shown: Mutex<Vec<CertificateDer<'static>>>,
     resolvers: Mutex<HashMap<String, Arc<Resolver>>>,
 }
 
@@ -210,12 +214,11 @@ impl Server {
             Arc::clone(&ring),
         )
         .map_err(io(layout.log()))?;
-        let names = tls_names(&configuration.load());
-        let (pair, _) = crate::tls::ensure_self_signed(&names, &layout.tls(), now())?;
-        let (pair, warnings) = crate::tls::load(&pair.certificate, &pair.key, now())?;
+        let (pair, warnings) = own_certificate(&configuration.load(), &layout)?;
         for warning in &warnings {
             crate::complain!("warning: {warning}");
         }
+        let shown = pair.chain.clone();
         let server_tls = ArcSwapOption::from(Some(crate::tls::server_config(pair)?));
         let client_tls = crate::tls::opportunistic_client()?;
         let scheduler = Scheduler::new();
@@ -235,6 +238,7 @@ impl Server {
             journal,
             ring,
             server_tls,
+            shown: Mutex::new(shown),
             client_tls,
             failures: Mutex::new(AuthFailures::default()),
             verifications: Semaphore::new(VERIFICATIONS),
@@ -263,11 +267,13 @@ impl Server {
         })
     }
 
-    /// Loads the configuration and the users again and swaps them in; what does not load changes nothing.
-    pub fn reload(&self) -> Result<Arc<Configuration>, ReloadError> {
+    /// Loads the configuration, the users and the certificate again and swaps them in; what does not load changes
+    /// nothing.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let configuration =
             configuration::read(&self.layout).map_err(|e| ReloadError::Configuration(Box::new(e)))?;
         let directory = users(&self.layout)?;
+        let warnings = self.reload_certificate(&configuration)?;
         self.directory.store(Arc::new(directory));
         let mut client = configuration.metermaid.client.clone();
         if let Some((_, address)) = &self.metermaid {
@@ -286,7 +292,35 @@ impl Server {
                 .unwrap_or_else(PoisonError::into_inner) = client;
         }
         self.configuration.store(Arc::new(configuration));
-        Ok(self.configuration.load_full())
+        Ok(Reloaded {
+            configuration: self.configuration.load_full(),
+            warnings,
+        })
+    }
+
+    /// Shows the certificate that a configuration names from now on; one that cannot be used, or has expired,
+    /// changes nothing. Sessions that are open go on with theirs.
+    fn reload_certificate(&self, configuration: &Configuration) -> Result<Vec<TlsWarning>, TlsError> {
+        let (pair, warnings) = own_certificate(configuration, &self.layout)?;
+        let chain = pair.chain.clone();
+        // says whether the key belongs to it
+        let config = crate::tls::server_config(pair)?;
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown == chain {
+            // the one that is shown, even if it has grown old; what is remembered for its clients stays
+            return Ok(warnings);
+        }
+        for warning in &warnings {
+            if let TlsWarning::Expired { path, days } = warning {
+                return Err(TlsError::Expired {
+                    path: path.clone(),
+                    days: *days,
+                });
+            }
+        }
+        self.server_tls.store(Some(config));
+        *shown = chain;
+        Ok(warnings)
     }
 
     /// Loads the users again and swaps them in; the configuration stays as it is.
@@ -329,7 +363,7 @@ impl Server {
         by: &str,
     ) -> Result<(), SpoolError> {
         let eight_bit = message.eight_bit;
-        let collected = Collected::from_own(&*self.spool, message).await?;
+        let collected = Collected::from_own(&*self.spool, message, site.host()).await?;
         let to = Enqueue {
             spool: &*self.spool,
             site,
@@ -385,6 +419,14 @@ impl Server {
     }
 }
 
+/// What a reload put in force.
+pub struct Reloaded {
+    /// The configuration.
+    pub configuration: Arc<Configuration>,
+    /// What is wrong with the certificate and works all the same.
+    pub warnings: Vec<TlsWarning>,
+}
+
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
@@ -394,6 +436,9 @@ pub enum ReloadError {
     /// The user file does not load.
     #[error(transparent)]
     Directory(#[from] directory::LoadError),
+    /// The certificate cannot be used.
+    #[error("{0}; the certificate and the configuration in force stay")]
+    Tls(#[from] TlsError),
 }
 
 impl Running {
@@ -476,11 +521,14 @@ fn name_server(text: &str) -> Option<SocketAddr> {
         .or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 53)))
 }
 
-fn tls_names(configuration: &Configuration) -> Vec<String> {
-    let host = configuration.site.host().to_string();
-    if host.is_empty() {
-        vec!["localhost".into()]
-    } else {
-        vec![host, "localhost".into()]
-    }
+/// The certificate that a site shows, and its key.
+fn own_certificate(
+    configuration: &Configuration,
+    layout: &Layout,
+) -> Result<(KeyPair, Vec<TlsWarning>), TlsError> {
+    let names = match configuration.site.host() {
+        "" => vec!["localhost".to_string()],
+        host => vec![host.to_string(), "localhost".to_string()],
+    };
+    configuration.tls.load(&layout.root, &layout.tls(), &names, now())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Zoned;
 use policy::site::Site;
 
-use crate::queue::PROCESS;
+use crate::queue::own_mail_channel;
 use crate::server::{Server, now};
 use crate::transaction::{Accepted, OwnMessage, Transaction, date, unique_id};
 
@@ -64,18 +64,19 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
     let id = unique_id();
     let message = build(&reply, &id, site.host(), &Zoned::now());
     let header_len = memchr::memmem::find(&message, b"\r\n\r\n").map_or(message.len(), |i| i + 4);
+    let channel = own_mail_channel(site);
     let mut transaction = Transaction::default();
     transaction.envelope.arrived = at;
-    transaction.envelope.source_channel = PROCESS.to_string();
+    transaction.envelope.source_channel = channel.to_string();
     transaction.envelope.no_vacation = true;
-    transaction.take(Accepted::by_process(&reply.to));
+    transaction.take(Accepted::by_process(site, &reply.to));
     let message = OwnMessage {
         eight_bit: !message.is_ascii(),
         content: message.into(),
         header_len,
         message_id: format!("<{id}@{}>", site.host()),
     };
-    if let Err(error) = server.submit(site, transaction, message, PROCESS).await {
+    if let Err(error) = server.submit(site, transaction, message, channel).await {
         crate::complain!("a vacation reply could not be queued: {error}");
     }
 }

@@ -97,6 +97,18 @@ impl Client {
         self.stream = Stream::Tls(Box::new(StreamOwned::new(session, plain)));
     }
 
+    /// The certificate that the server showed, in DER; `None` without TLS.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => stream
+                .conn
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| certificate.to_vec()),
+        }
+    }
+
     fn socket(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(stream) => stream,

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod control;
 pub mod explain;
+pub mod log;
 pub mod probe;
 pub mod qm;
 pub mod send;

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use mta::smtp::client::{ClientOptions, Connection, Outgoing, OutgoingRecipient, RecipientOutcome, Target};
+use mta::smtp::client::{
+    ClientOptions, Connection, Outgoing, OutgoingRecipient, RecipientOutcome, Target, Unguarded,
+};
 use store::envelope::{Failure as Refusal, Notify};
 
 use super::{block_on, layout};
@@ -132,7 +134,7 @@ async fn send(
         host: address.ip().to_string(),
         address,
     };
-    let mut connection = Connection::open(&target, &Arc::new(options))
+    let mut connection = Connection::open(&target, &Arc::new(options), &mut Unguarded)
         .await
         .map_err(|e| Failure::Failed(format!("{}: {}", address, e.failure().diagnostic)))?;
     let recipients = to

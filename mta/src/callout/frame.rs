@@ -1,23 +1,22 @@
-//! The frame around every driver: a time limit, a cache for reads, identical reads asked once, counters.
+//! The frame around every driver: a time limit, identical reads asked once, counters.
 //!
 //! Guarantees: a question is answered within the frame's time limit, whatever its driver does. An effect is
-//! handed to its driver exactly once, never cached and never shared. A read joins an identical one that is
+//! handed to its driver exactly once, never shared. A read joins an identical one that is
 //! under way only where no effect of the same frame ended in between, so that whoever stores and then
 //! fetches sees what was stored. The shared read runs in a task of its own: a caller who gives up does not
 //! take the answer from the others.
 //!
-//! Limits: [`Limits::cached`] answers are kept, the one not used for longest gives way; at most
-//! [`MAX_READS`] different reads are under way, further ones fail for the time being.
+//! Nothing is cached: what another host counts must show at once.
+//!
+//! Limits: at most [`MAX_READS`] different reads are under way, further ones fail for the time being.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use policy::Answer;
 use tokio::sync::watch;
-
-use crate::metermaid::bounded::BoundedMap;
 
 /// Different reads of one frame that may be under way at once.
 pub const MAX_READS: usize = 16_384;
@@ -39,26 +38,6 @@ pub enum Failure {
     NotConfigured(String),
 }
 
-/// What a driver found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// The answer.
-    pub answer: Answer,
-    /// How long it may be kept; the frame's own limit applies too.
-    pub life: Duration,
-}
-
-/// The limits of a frame.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Longest wait for one answer.
-    pub timeout: Duration,
-    /// Answers kept; 0: none.
-    pub cached: usize,
-    /// Longest time that an answer is kept.
-    pub life: Duration,
-}
-
 /// Counts of one frame since the start.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Counters {
@@ -72,8 +51,6 @@ pub struct Counters {
     pub timed_out: AtomicU64,
     /// Of those, the ones that were not asked because the server failed a moment ago.
     pub breaker_open: AtomicU64,
-    /// Answers that came from the cache.
-    pub cached: AtomicU64,
     /// Answers that came from an identical question under way.
     pub shared: AtomicU64,
 }
@@ -83,8 +60,8 @@ type Pending = watch::Receiver<Option<Answer>>;
 /// A frame; see the module's page.
 #[derive(Debug)]
 pub struct Frame {
-    limits: Limits,
-    cache: Mutex<BoundedMap<String, (Instant, Answer)>>,
+    /// Longest wait for one answer.
+    timeout: Duration,
     pending: Mutex<HashMap<(u64, String), Pending>>,
     /// Counts effects, so that reads before and after one are told apart.
     effects: AtomicU64,
@@ -101,11 +78,10 @@ fn add(counter: &AtomicU64) {
 }
 
 impl Frame {
-    /// A frame.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    /// A frame that waits so long for an answer at most.
+    pub fn new(timeout: Duration) -> Arc<Self> {
         Arc::new(Frame {
-            limits,
-            cache: Mutex::new(BoundedMap::new(limits.cached)),
+            timeout,
             pending: Mutex::default(),
             effects: AtomicU64::new(0),
             counters: Counters::default(),
@@ -115,14 +91,9 @@ impl Frame {
     /// Answers a question that changes nothing. `key` names it: equal keys must mean equal questions.
     pub async fn read<F>(self: &Arc<Self>, key: &str, ask: F) -> Answer
     where
-        F: Future<Output = Result<Reply, Failure>> + Send + 'static,
+        F: Future<Output = Result<Answer, Failure>> + Send + 'static,
     {
         add(&self.counters.asked);
-        if let Some(answer) = self.cached(key) {
-            add(&self.counters.cached);
-            add(&self.counters.answered);
-            return answer;
-        }
         let id = (self.effects.load(Ordering::Acquire), key.to_string());
         let (mut receiver, ours) = {
             let mut pending = lock(&self.pending);
@@ -150,13 +121,6 @@ impl Frame {
                         id: &id,
                     };
                     let answer = frame.limited(ask).await;
-                    let answer = match answer {
-                        Ok(reply) => {
-                            frame.keep(&id, &reply);
-                            Ok(reply.answer)
-                        }
-                        Err(failure) => Err(failure),
-                    };
                     sender.send_replace(Some(frame.counted(answer)));
                 });
             }
@@ -179,8 +143,8 @@ impl Frame {
         self.counted(answer)
     }
 
-    async fn limited<T>(&self, ask: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::time::timeout(self.limits.timeout, ask)
+    async fn limited(&self, ask: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+        tokio::time::timeout(self.timeout, ask)
             .await
             .unwrap_or(Err(Failure::Timeout))
     }
@@ -204,28 +168,6 @@ impl Frame {
             other => Answer::Temporary(other.to_string()),
         }
     }
-
-    fn cached(&self, key: &str) -> Option<Answer> {
-        if self.limits.cached == 0 {
-            return None;
-        }
-        let mut cache = lock(&self.cache);
-        let (until, answer) = cache.touch(key)?;
-        if *until > Instant::now() {
-            return Some(answer.clone());
-        }
-        cache.remove(key);
-        None
-    }
-
-    fn keep(&self, (effects, key): &(u64, String), reply: &Reply) {
-        let life = reply.life.min(self.limits.life);
-        // an answer that is older than an effect is not kept
-        let current = *effects == self.effects.load(Ordering::Acquire);
-        if self.limits.cached > 0 && !life.is_zero() && current {
-            lock(&self.cache).insert(key.clone(), (Instant::now() + life, reply.answer.clone()));
-        }
-    }
 }
 
 struct Gone<'a> {
@@ -243,43 +185,26 @@ impl Drop for Gone<'_> {
 mod tests {
     use super::*;
 
-    fn limits(cached: usize) -> Limits {
-        Limits {
-            timeout: Duration::from_secs(5),
-            cached,
-            life: Duration::from_secs(60),
-        }
-    }
+    const PATIENCE: Duration = Duration::from_secs(5);
 
-    fn found(text: &str) -> Result<Reply, Failure> {
-        Ok(Reply {
-            answer: Answer::Found(text.into()),
-            life: Duration::from_secs(60),
-        })
+    fn found(text: &str) -> Result<Answer, Failure> {
+        Ok(Answer::Found(text.into()))
     }
 
     #[tokio::test]
-    async fn reads_are_kept_and_effects_are_not() {
-        let frame = Frame::new(limits(4));
-        let first = frame.read("a", async { found("1") }).await;
-        assert_eq!(first, Answer::Found("1".into()));
-        let again = frame.read("a", async { found("2") }).await;
-        assert_eq!(again, Answer::Found("1".into()));
+    async fn nothing_is_kept() {
+        let frame = Frame::new(PATIENCE);
         for n in ["1", "2"] {
-            let answer = frame.effect(async { Ok(Answer::Found(n.into())) }).await;
+            let answer = frame.read("a", async { found(n) }).await;
+            assert_eq!(answer, Answer::Found(n.into()));
+            let answer = frame.effect(async { found(n) }).await;
             assert_eq!(answer, Answer::Found(n.into()));
         }
-        let none = Frame::new(limits(0));
-        none.read("a", async { found("1") }).await;
-        assert_eq!(
-            none.read("a", async { found("2") }).await,
-            Answer::Found("2".into())
-        );
     }
 
     #[tokio::test]
     async fn identical_reads_under_way_are_asked_once_unless_an_effect_came_between() {
-        let frame = Frame::new(limits(0));
+        let frame = Frame::new(PATIENCE);
         let (go, wait) = watch::channel(false);
         let asked = Arc::new(AtomicU64::new(0));
         let ask = || {
@@ -320,11 +245,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hung_driver_fails_within_the_limit() {
-        let frame = Frame::new(Limits {
-            timeout: Duration::from_millis(20),
-            ..limits(4)
-        });
-        let hung = || std::future::pending::<Result<Reply, Failure>>();
+        let frame = Frame::new(Duration::from_millis(20));
+        let hung = || std::future::pending::<Result<Answer, Failure>>();
         assert!(matches!(frame.read("a", hung()).await, Answer::Temporary(_)));
         assert!(matches!(
             frame.effect(std::future::pending()).await,

@@ -19,7 +19,7 @@ use policy::site::Site;
 use policy::{Answer, Ask, Effect, Read};
 use store::memory::Memory;
 
-use crate::callout::frame::{Frame, Limits, Reply};
+use crate::callout::frame::Frame;
 use crate::directory::{Directory, Status, User};
 use crate::metermaid::Outcome;
 use crate::metermaid::client::Client;
@@ -29,13 +29,9 @@ use crate::metermaid::settings::{ClientSettings, Settings};
 /// Addresses that `conn_throttle.so` remembers; the least recently seen gives way.
 const THROTTLED_ADDRESSES: usize = 100_000;
 
-/// A frame that keeps nothing. Its time is a stop of last resort: drivers have shorter ones of their own, and
-/// it is below the budget of a whole consultation.
-const UNCACHED: Limits = Limits {
-    timeout: Duration::from_secs(18),
-    cached: 0,
-    life: Duration::ZERO,
-};
+/// Longest wait for a driver: a stop of last resort. Drivers have shorter times of their own, and it is below the
+/// budget of a whole consultation.
+const PATIENCE: Duration = Duration::from_secs(18);
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -56,7 +52,7 @@ pub struct Drivers {
     directory: Arc<ArcSwap<Directory>>,
     throttle: Mutex<ConnThrottle>,
     metermaid: ArcSwap<Client>,
-    /// Around MeterMaid. Nothing is cached: what another host counts must show at once.
+    /// Around MeterMaid.
     metermaid_frame: Arc<Frame>,
     started: Instant,
     /// The folder of the configuration, for files that it names.
@@ -73,7 +69,7 @@ impl Drivers {
             directory,
             throttle,
             metermaid: ArcSwap::from_pointee(Client::new(&Settings::default().client)),
-            metermaid_frame: Frame::new(UNCACHED),
+            metermaid_frame: Frame::new(PATIENCE),
             started: Instant::now(),
             config,
             memory: None,
@@ -103,13 +99,7 @@ impl Drivers {
         let call = format!("{},{}", routine.routine, routine.argument);
         let client = self.metermaid.load_full();
         let key = call.clone();
-        let ask = async move {
-            let answer = client.run(&call).await?;
-            Ok(Reply {
-                answer,
-                life: Duration::ZERO,
-            })
-        };
+        let ask = async move { client.run(&call).await };
         self.metermaid_frame.read(&key, ask).await
     }
 

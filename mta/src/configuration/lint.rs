@@ -9,12 +9,7 @@ use policy::site::Site;
 use crate::access::{Point, unknown_flags};
 
 /// Policy points that are known, and not asked in this version.
-const NOT_ASKED: &[Point] = &[
-    Point::IpAccess,
-    Point::EtrnAccess,
-    Point::AuthRewrite,
-    Point::AuthAccess,
-];
+const NOT_ASKED: &[Point] = &[Point::EtrnAccess, Point::AuthRewrite, Point::AuthAccess];
 
 /// Other tables of the product that are known, and not probed in this version.
 const NOT_PROBED: &[&str] = &[

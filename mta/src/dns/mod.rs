@@ -1,9 +1,8 @@
-//! The domain name system as mail needs it: MX records, addresses, and the two decisions made from them.
+//! The domain name system as mail needs it: MX records, addresses, and the decision made from them.
 //!
-//! [`Lookup`] is what the decisions ask; [`Resolver`] answers it from real name servers and [`Canned`] from
+//! [`Lookup`] is what the decision asks; [`Resolver`] answers it from real name servers and [`Canned`] from
 //! a table, so that routing can be tested and replayed without a network. [`route`](route::route) turns a
-//! destination into the hosts to try, in order (queue specification 9.1); [`verify::mail_from_verify`]
-//! decides whether a sender's domain exists (access specification 18).
+//! destination into the hosts to try, in order (queue specification 9.1).
 //!
 //! Guarantees: names are always asked as fully qualified, so the host's search list never changes where
 //! mail goes; an answer holds at most [`MAX_MX`] or [`MAX_ADDRESSES`] records; a failing name server is
@@ -12,7 +11,6 @@
 //! Refuses: names that cannot be in the DNS. Those count as not found, without a query.
 
 pub mod route;
-pub mod verify;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use policy::Facts;
-use store::spool::{Change, Entry, EntryId, SpoolError};
+use policy::site::Site;
+use store::envelope::Failure;
+use store::spool::{Entry, EntryId, SpoolError};
 
 use super::outcome::{self, Verdict};
 use super::readdress::readdress;
 use super::scheduler::{HostQueue, MAX_JOBS};
 use super::{Program, operator, program, smtp, store_channel};
-use crate::access::{DequeueAccess, Point, PolicyPoint, ReplyFacts};
-use crate::configuration::Configuration;
+use crate::access::{DequeueAccess, Point, ReplyFacts};
 use crate::evaluate::Evaluator;
 use crate::server::{Server, now};
 
@@ -94,9 +95,6 @@ async fn attempt(
 ) -> Option<(HostQueue, i64)> {
     let configuration = server.configuration.load_full();
     let site = &configuration.site;
-    if let Some(later) = postponed(server, &configuration, entry).await {
-        return Some(later);
-    }
     let content = match server.spool.content(entry.id) {
         Ok(content) => content,
         Err(SpoolError::NoEntry(_)) => return None,
@@ -106,6 +104,10 @@ async fn attempt(
         }
     };
     let pending: Vec<usize> = outcome::pending(entry);
+    if let Some(verdict) = put_off(server, site, entry).await {
+        let verdicts = vec![verdict; pending.len()];
+        return outcome::settle(server, &configuration, entry, &content, &pending, verdicts).await;
+    }
     let verdicts = match program(site, &entry.channel) {
         Some(Program::Smtp) => sender.deliver(server, site, entry, &content, &pending).await,
         Some(Program::Store) => store_channel::deliver(server, site, entry, &content, &pending).await,
@@ -126,13 +128,11 @@ async fn held(server: &Server, entry: &Entry) -> Option<(HostQueue, i64)> {
     Some((HostQueue::from(entry), now().saturating_add(PUT_OFF)))
 }
 
-/// DEQUEUE_ACCESS: whether this attempt is put off, without counting as one; says until when.
-async fn postponed(
-    server: &Arc<Server>,
-    configuration: &Configuration,
-    entry: &Arc<Entry>,
-) -> Option<(HostQueue, i64)> {
-    let site = &configuration.site;
+/// DEQUEUE_ACCESS: what becomes of every recipient where this attempt is not made.
+///
+/// What the table puts off does not count as tried, but grows older: it is warned of and returned as `notices`
+/// say. Where the table comes to no verdict the attempt counts, so that the time until the next one grows.
+async fn put_off(server: &Server, site: &Arc<Site>, entry: &Entry) -> Option<Verdict> {
     site.program.table(Point::DequeueAccess.table())?;
     let file = entry.file_name();
     let point = DequeueAccess {
@@ -148,35 +148,29 @@ async fn postponed(
         retries: entry.attempts,
         read_only: false,
     };
-    let mut probe = String::new();
-    point.probe(&site.options, &mut probe);
     let facts = Facts {
         now: now(),
         seed: entry.id.0,
     };
     let mut evaluator = Evaluator::new(Arc::clone(site), server.callouts(), facts);
-    let result = evaluator
-        .map(Point::DequeueAccess.table(), &probe, point.flags())
-        .await;
-    let wait = match result {
-        Ok(result) => {
-            let decision = point.decide(result.as_ref(), &ReplyFacts::default());
-            if decision.accepted {
-                return None;
-            }
-            decision.effects.backoff
+    match evaluator.consult(&point, &ReplyFacts::default()).await {
+        Ok(None) => None,
+        Ok(Some(decision)) if decision.accepted => None,
+        Ok(Some(decision)) => {
+            let wait = decision.effects.backoff.and_then(|w| i64::try_from(w).ok());
+            let text = decision.text.map(|text| format!(": {text}")).unwrap_or_default();
+            Some(Verdict::PutOff {
+                failure: Failure {
+                    status: "4.7.1".into(),
+                    diagnostic: format!("DEQUEUE_ACCESS puts this attempt off{text}"),
+                    ..Failure::default()
+                },
+                wait: wait.unwrap_or(PUT_OFF).max(1),
+            })
         }
-        // no verdict: the mail waits a little, it is neither sent nor lost
-        Err(_) => None,
-    };
-    let wait = wait.and_then(|w| i64::try_from(w).ok()).unwrap_or(PUT_OFF);
-    let at = now().saturating_add(wait.max(1));
-    let change = Change {
-        next_attempt: Some(at),
-        ..Change::default()
-    };
-    if let Err(error) = server.spool.update(entry.id, change).await {
-        crate::complain!("queue entry {file}: {error}");
+        Err(error) => Some(Verdict::deferred(
+            "4.3.0",
+            format!("DEQUEUE_ACCESS came to no verdict: {error}"),
+        )),
     }
-    Some((HostQueue::from(&**entry), at))
 }

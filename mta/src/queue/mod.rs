@@ -7,12 +7,14 @@
 //! Source: queue specification 3 to 5, 7, 9.
 
 pub mod delivery;
+mod guard;
 pub mod notify;
 pub mod operator;
 pub mod outcome;
 mod readdress;
 mod schedule;
 pub mod scheduler;
+mod scripts;
 mod smtp;
 mod store_channel;
 
@@ -62,6 +64,16 @@ pub fn program(site: &Site, channel: &str) -> Option<Program> {
         PROCESS | REPROCESS => Some(Program::Process),
         "hold" => Some(Program::Hold),
         _ => None,
+    }
+}
+
+/// The channel that finds out where mail of the server's own goes: `process`, or `reprocess` where the site has no
+/// such channel (queue specification 7.3). Where it has neither, an entry of `process` is addressed anew all the
+/// same, as every entry is whose channel is gone.
+pub fn own_mail_channel(site: &Site) -> &'static str {
+    match (site.channel(PROCESS), site.channel(REPROCESS)) {
+        (None, Some(_)) => REPROCESS,
+        _ => PROCESS,
     }
 }
 

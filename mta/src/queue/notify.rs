@@ -7,7 +7,7 @@ use policy::site::Site;
 use store::envelope::{Failure, Recipient, Time};
 use store::spool::{Entry, EntryId, SpoolError};
 
-use super::PROCESS;
+use super::own_mail_channel;
 use super::schedule::Schedule;
 use crate::dsn::template::{Ages, Templates, Words};
 use crate::dsn::{CONTENT_LIMIT, Kind, Notification, Reported, who_is_told};
@@ -86,9 +86,9 @@ pub(super) async fn notify(
     .build();
     let mut transaction = Transaction::default();
     transaction.envelope.arrived = at;
-    transaction.envelope.source_channel = PROCESS.to_string();
+    transaction.envelope.source_channel = own_mail_channel(site).to_string();
     transaction.envelope.utf8 = built.utf8;
-    transaction.take(Accepted::by_process(&entry.envelope.from));
+    transaction.take(Accepted::by_process(site, &entry.envelope.from));
     let message = OwnMessage {
         content: built.content.into(),
         header_len: built.header_len,

@@ -31,10 +31,24 @@ pub enum Verdict {
     },
     /// Failed for good.
     Failed(Failure),
+    /// Failed for good by policy.
+    Refused {
+        /// What the sender is told.
+        failure: Failure,
+        /// What the log says beside it.
+        reason: String,
+    },
     /// To be tried again.
     Deferred(Failure),
     /// The host could not be reached at all.
     Unreachable(Failure),
+    /// Policy did not let it be tried: to be tried after `wait` seconds, and not counted as tried.
+    PutOff {
+        /// Why.
+        failure: Failure,
+        /// Seconds.
+        wait: i64,
+    },
 }
 
 impl Verdict {
@@ -85,7 +99,7 @@ struct Line {
     action: Action,
     modifiers: &'static str,
     diagnostic: String,
-    reason: &'static str,
+    reason: String,
     remote: String,
 }
 
@@ -98,18 +112,18 @@ struct Settlement<'a> {
 }
 
 impl Settlement<'_> {
-    fn line(&mut self, recipient: usize, action: Action, failure: &Failure, reason: &'static str) {
+    fn line(&mut self, recipient: usize, action: Action, failure: &Failure, reason: &str) {
         self.lines.push(Line {
             recipient,
             action,
             modifiers: "",
             diagnostic: failure.diagnostic.clone(),
-            reason,
+            reason: reason.to_string(),
             remote: failure.remote.clone(),
         });
     }
 
-    fn failed(&mut self, n: usize, failure: Failure, kind: Kind, reason: &'static str) {
+    fn failed(&mut self, n: usize, failure: Failure, kind: Kind, reason: &str) {
         let report = self
             .entry
             .recipients
@@ -126,9 +140,8 @@ impl Settlement<'_> {
     }
 
     /// Warns the senders of recipients that are still pending that they have to wait.
-    fn warn(&mut self, pending: &[usize], due: u8) {
+    fn warn(&mut self, pending: &[usize], due: u8, last: &Failure) {
         self.change.warnings = Some(due);
-        let last = self.change.attempt.as_ref().map(|a| a.failure.clone());
         for &n in pending {
             let Some(recipient) = self.entry.recipients.get(n) else {
                 continue;
@@ -139,11 +152,11 @@ impl Settlement<'_> {
             if who_is_told(&self.entry.envelope, recipient, Kind::Delayed).sender {
                 let failure = Failure {
                     remote: String::new(),
-                    ..last.clone().unwrap_or_default()
+                    ..last.clone()
                 };
                 self.line(n, Action::DelayWarning, &failure, "");
             }
-            self.reports.push((n, Kind::Delayed, last.clone()));
+            self.reports.push((n, Kind::Delayed, Some(last.clone())));
         }
     }
 
@@ -176,9 +189,12 @@ pub async fn settle(
     let schedule = Schedule::of(site, entry);
     let age = at - entry.envelope.arrived;
     let expired = age >= schedule.return_after;
-    let some_done = verdicts
-        .iter()
-        .any(|v| matches!(v, Verdict::Delivered { .. } | Verdict::Failed(_)));
+    let some_done = verdicts.iter().any(|v| {
+        matches!(
+            v,
+            Verdict::Delivered { .. } | Verdict::Failed(_) | Verdict::Refused { .. }
+        )
+    });
     let mut settlement = Settlement {
         entry,
         change: Change::default(),
@@ -186,6 +202,7 @@ pub async fn settle(
         lines: Vec::new(),
     };
     let mut last_failure = None;
+    let mut put_off = None;
     let mut verdicts = verdicts.into_iter();
     for &n in pending {
         // no verdict is no delivery
@@ -206,13 +223,22 @@ pub async fn settle(
                     action: Action::Dequeue,
                     modifiers: if esmtp { "E" } else { "" },
                     diagnostic,
-                    reason: "",
+                    reason: String::new(),
                     remote,
                 });
                 settlement.reports.extend(report.map(|kind| (n, kind, None)));
             }
             Verdict::Failed(failure) => settlement.failed(n, failure, Kind::Failed, ""),
-            Verdict::Deferred(failure) | Verdict::Unreachable(failure) if expired => {
+            Verdict::Refused { failure, reason } => {
+                settlement.failed(n, failure, Kind::Failed, &reason);
+                // the log says why, whether or not it has a field for reasons; the sender is not told
+                if let Some(line) = settlement.lines.last_mut() {
+                    line.diagnostic = reason;
+                }
+            }
+            Verdict::Deferred(failure) | Verdict::Unreachable(failure) | Verdict::PutOff { failure, .. }
+                if expired =>
+            {
                 settlement.failed(n, failure, Kind::TimedOut, "message expired");
             }
             Verdict::Deferred(failure) | Verdict::Unreachable(failure) => {
@@ -223,15 +249,23 @@ pub async fn settle(
                 settlement.line(n, action, &failure, "");
                 last_failure = Some(failure);
             }
+            Verdict::PutOff { failure, wait } => {
+                settlement.line(n, Action::TemporaryFailure, &failure, "");
+                put_off = Some((failure, wait));
+            }
         }
     }
-    if let Some(failure) = last_failure {
-        settlement.change.attempt = Some(Attempt { at, failure });
+    if let Some(failure) = last_failure.as_ref().or(put_off.as_ref().map(|(f, _)| f)) {
         let due = schedule.warnings_due(age);
         if due > entry.warnings {
-            settlement.warn(pending, due);
+            settlement.warn(pending, due, failure);
         }
     }
+    let wait = match (&last_failure, put_off) {
+        (None, Some((_, wait))) => wait,
+        _ => schedule.wait(entry.attempts),
+    };
+    settlement.change.attempt = last_failure.map(|failure| Attempt { at, failure });
     // A notification is durable before the recipient that it is about is forgotten.
     if let Err(error) = notify(server, site, entry, content, &settlement.reports, &schedule, at).await {
         let name = entry.file_name();
@@ -242,7 +276,7 @@ pub async fn settle(
         mut change, lines, ..
     } = settlement;
     let finished = change.states.len() == pending.len();
-    change.next_attempt = (!finished).then(|| at + schedule.wait(entry.attempts));
+    change.next_attempt = (!finished).then(|| at.saturating_add(wait));
     // The queue is told before the log: what is logged as delivered is not delivered again.
     let again = record(server, entry, change, finished).await;
     for line in lines {
@@ -253,7 +287,7 @@ pub async fn settle(
             source_channel: &entry.channel,
             file_name: &entry.file_name(),
             diagnostic: &line.diagnostic,
-            reason: line.reason,
+            reason: &line.reason,
             remote: &line.remote,
             queue_time: Some(age.max(0) as u64),
             size: entry.size,

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Zoned;
 use policy::site::Site;
-use store::envelope::{Failure, Time};
+use store::envelope::{Failure, Recipient, Time};
 use store::spool::{Entry, SpoolError};
 
 use super::notify::refuse;
 use super::outcome::{Verdict, pending, settle};
 use super::scheduler::HostQueue;
-use super::{PROCESS, Program, program};
+use super::{PROCESS, Program, program, scripts};
+use crate::afterwards::follow_up;
 use crate::configuration::Configuration;
+use crate::journal::Said;
+use crate::log::record::Action;
 use crate::server::Server;
-use crate::transaction::{Decider, OwnMessage, Transaction};
+use crate::smtp::protocol::Reply;
+use crate::transaction::{Decider, HeaderFacts, OwnMessage, Transaction, received, unique_id};
 
 /// Addresses the recipients of an entry as mail that this server sends, and queues it to where the rules lead now.
 pub(super) async fn readdress(
@@ -51,43 +56,84 @@ pub(super) async fn readdress(
         });
     }
     let transaction = decider.transaction.take().unwrap_or_default();
-    if let Err(error) = queue(server, site, entry, transaction, &content).await {
+    if let Err(error) = queue(server, configuration, entry, (decider, transaction), &content).await {
         let later = Verdict::deferred("4.3.1", error.to_string());
         verdicts = vec![later; pending.len()];
     }
     settle(server, configuration, entry, &content, &pending, verdicts).await
 }
 
-/// Queues what was decided on, under the envelope that it came with.
+/// Lets the scripts decide on what was decided on, and queues it under the envelope that it came with.
 async fn queue(
     server: &Arc<Server>,
-    site: &Arc<Site>,
+    configuration: &Arc<Configuration>,
     entry: &Entry,
-    mut transaction: Transaction,
+    (mut decider, mut transaction): (Decider, Transaction),
     content: &Bytes,
 ) -> Result<(), SpoolError> {
+    let site = &configuration.site;
     transaction.envelope = (*entry.envelope).clone();
     transaction.envelope.source_channel = source_channel(site, entry).to_string();
     let header_len = entry.header_len().min(content.len());
-    let refused = std::mem::take(&mut transaction.refused);
+    let mut refused = std::mem::take(&mut transaction.refused);
+    let trace = trace(site, &transaction);
+    let traced: Bytes = [trace.as_bytes(), content].concat().into();
+    let mut filtered = scripts::run(server, configuration, &mut decider, &mut transaction, &traced).await;
+    for (accepted, reason) in filtered.iter_mut().flat_map(|f| f.refused.drain(..)) {
+        refused.push((accepted.recipient, Reply::refused_by_script(&reason)));
+    }
     if !refused.is_empty() {
-        let refused = refused
-            .into_iter()
-            .map(|(r, reply)| (r, Failure::from(&reply)))
+        let told = refused
+            .iter()
+            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
             .collect();
         let message = (content.clone(), header_len as u32);
-        refuse(server, site, &transaction, message, refused).await?;
+        refuse(server, site, &transaction, message, told).await?;
+        log_refused(server, entry, &transaction, &refused);
     }
-    if transaction.recipients.is_empty() {
-        return Ok(());
+    if !transaction.recipients.is_empty() {
+        let message = OwnMessage {
+            content: traced,
+            header_len: trace.len() + header_len,
+            message_id: entry.envelope.message_id.clone(),
+            eight_bit: entry.envelope.eight_bit,
+        };
+        server.submit(site, transaction, message, &entry.channel).await?;
     }
-    let message = OwnMessage {
-        content: content.clone(),
-        header_len,
-        message_id: entry.envelope.message_id.clone(),
-        eight_bit: entry.envelope.eight_bit,
+    for one in filtered {
+        follow_up(server, site, one).await;
+    }
+    Ok(())
+}
+
+/// The `Received:` line of a message that is addressed anew: who counts them sees how often that was.
+fn trace(site: &Site, transaction: &Transaction) -> String {
+    let recipient = match transaction.recipients.as_slice() {
+        [one] => one.recipient.original.strip_prefix("rfc822;").map(str::to_string),
+        _ => None,
     };
-    server.submit(site, transaction, message, &entry.channel).await
+    let facts = HeaderFacts {
+        host: site.host().to_string(),
+        id: unique_id(),
+        recipient,
+        ..HeaderFacts::default()
+    };
+    received(&facts, &Zoned::now())
+}
+
+fn log_refused(server: &Server, entry: &Entry, transaction: &Transaction, refused: &[(Recipient, Reply)]) {
+    for (recipient, reply) in refused {
+        let said = Said {
+            source_channel: &entry.channel,
+            diagnostic: &reply.summary(),
+            size: entry.size,
+            ..Said::default()
+        };
+        let action = Action::RejectedRecipient;
+        server
+            .journal
+            .message(action, &transaction.envelope, recipient, &said, None);
+    }
 }
 
 /// The source channel of what is addressed anew: `process` is its own, and so is what a channel had that is gone;

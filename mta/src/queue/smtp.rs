@@ -9,6 +9,7 @@ use policy::site::Site;
 use store::envelope::Recipient;
 use store::spool::Entry;
 
+use super::guard::PolicyGuard;
 use super::outcome::Verdict;
 use crate::dns::route::{MxUse, Rules};
 use crate::dsn::Kind;
@@ -139,7 +140,8 @@ impl Sender {
         let resolver = server
             .resolver(settings.nameservers.as_deref())
             .map_err(|error| Verdict::deferred("4.4.3", error.to_string()))?;
-        match reach(&destination, &rules, &*resolver, &options).await {
+        let mut guard = PolicyGuard::new(server, site, &channel.name, entry.id.0);
+        match reach(&destination, &rules, &*resolver, &options, &mut guard).await {
             Ok(connection) => {
                 let application = format!("SMTP/{}/{}", entry.host, connection.target().host);
                 server.journal.connection(
@@ -165,13 +167,20 @@ impl Sender {
                     &Said {
                         transport: &unreached.failure.transport,
                         application: &application,
-                        diagnostic: &unreached.failure.diagnostic,
+                        diagnostic: unreached
+                            .refused
+                            .as_deref()
+                            .unwrap_or(&unreached.failure.diagnostic),
                         ..Said::default()
                     },
                 );
-                Err(match unreached.permanent {
-                    true => Verdict::Failed(unreached.failure),
-                    false => Verdict::Unreachable(unreached.failure),
+                Err(match (unreached.refused, unreached.permanent) {
+                    (Some(reason), _) => Verdict::Refused {
+                        failure: unreached.failure,
+                        reason,
+                    },
+                    (None, true) => Verdict::Failed(unreached.failure),
+                    (None, false) => Verdict::Unreachable(unreached.failure),
                 })
             }
         }

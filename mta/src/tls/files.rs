@@ -66,6 +66,14 @@ pub enum TlsWarning {
         /// Full days left.
         days: i64,
     },
+    /// `msg.conf` names a certificate, and there are no files of it.
+    #[error("msg.conf names the certificate {nicknames}, but {} has no file of that name with .pem; the self-signed certificate is shown. `pk12util` and `openssl pkcs12 -nodes` export a certificate of the product", folder.display())]
+    NoFiles {
+        /// The nicknames.
+        nicknames: String,
+        /// Where the files should be.
+        folder: PathBuf,
+    },
     /// The certificate is not valid yet.
     #[error("the certificate {} is not valid yet; check the clock of this machine", path.display())]
     NotYetValid {
@@ -154,7 +162,7 @@ fn date_warnings(path: &Path, certificate: &CertificateDer<'_>, now: i64) -> Vec
 }
 
 /// The octets of a file of bounded size.
-pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let file = File::open(path).map_err(|error| unreadable(what, path, error))?;
     let mut octets = Vec::new();
     file.take(MAX_PEM + 1)

@@ -8,22 +8,22 @@
 //!
 //! [`server_config`] serves one certificate. [`opportunistic_client`] accepts any certificate: for `maytls`
 //! delivery, where the alternative is no encryption; it keeps out listeners, not impostors.
-//! [`verifying_client`] checks chain and name.
 
 mod any_certificate;
 mod files;
+mod names;
+pub mod own;
 mod self_signed;
 mod validity;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{CipherSuite, ClientConfig, CommonState, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, CommonState, ServerConfig};
 
 pub use files::{KeyPair, MAX_PEM, TlsWarning, load};
+pub use names::names;
 pub use self_signed::{CERTIFICATE_FILE, KEY_FILE, SelfSigned, ensure_self_signed, self_signed};
 pub use validity::{Validity, validity};
 
@@ -33,7 +33,7 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read the {what} file {}: {error}; the user the server runs as must be able to read it", path.display())]
     Read {
-        /// Certificate, key or root.
+        /// Certificate or key.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum TlsError {
     /// A file is longer than any PEM file of its kind.
     #[error("the {what} file {} is larger than {MAX_PEM} octets; it is not what was meant", path.display())]
     TooLarge {
-        /// Certificate, key or root.
+        /// Certificate or key.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum TlsError {
     /// A file has PEM sections that are damaged.
     #[error("the {what} file {} is damaged: {error}", path.display())]
     Pem {
-        /// Certificate, key or root.
+        /// Certificate or key.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum TlsError {
     /// A file has no section of the kind that is needed.
     #[error("the file {} has no {missing} section; put the {what} there in PEM form", path.display())]
     Missing {
-        /// Certificate, key or root.
+        /// Certificate or key.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -84,12 +84,17 @@ pub enum TlsError {
         /// rustls' reason.
         error: rustls::Error,
     },
+    /// A certificate that is to take the place of one that works has expired.
+    #[error("the certificate {} expired {days} day(s) ago; renew it", path.display())]
+    Expired {
+        /// The certificate file.
+        path: PathBuf,
+        /// Full days since then.
+        days: i64,
+    },
     /// rustls does not accept the settings or the roots.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
-    /// No root certificate can be used.
-    #[error("no root certificate can be used; name a PEM file of certificate authorities")]
-    NoRoots,
     /// A self-signed certificate cannot be made.
     #[error("cannot make a self-signed certificate: {0}")]
     Generate(#[from] rcgen::Error),
@@ -141,30 +146,6 @@ pub fn opportunistic_client() -> Result<Arc<ClientConfig>, TlsError> {
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-/// A client's configuration that checks the server's chain and name against the roots in a PEM text.
-///
-/// Roots that cannot be used are passed over, as system bundles have some; none at all is an error.
-pub fn verifying_client(roots_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(roots_pem).flatten() {
-        // An unusable root only makes fewer servers acceptable.
-        let _ = roots.add(root);
-    }
-    if roots.is_empty() {
-        return Err(TlsError::NoRoots);
-    }
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// As [`verifying_client`], with the roots of a PEM file, `/etc/ssl/certs/ca-certificates.crt` for instance.
-pub fn verifying_client_from(path: &Path) -> Result<Arc<ClientConfig>, TlsError> {
-    verifying_client(&files::read("root certificate", path)?)
 }
 
 /// What the application information of probes says of a session: `TLS-` key bits `-` standard suite name

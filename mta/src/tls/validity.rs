@@ -21,22 +21,18 @@ impl Validity {
     }
 }
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xA0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// The dates of a certificate in DER.
 pub fn validity(certificate: &[u8]) -> Option<Validity> {
-    let (certificate, _) = expect(certificate, SEQUENCE)?;
-    let (mut tbs, _) = expect(certificate, SEQUENCE)?;
-    if tbs.first() == Some(&VERSION) {
-        (_, tbs) = expect(tbs, VERSION)?;
-    }
-    (_, tbs) = expect(tbs, INTEGER)?; // serial number
-    (_, tbs) = expect(tbs, SEQUENCE)?; // signature algorithm
-    (_, tbs) = expect(tbs, SEQUENCE)?; // issuer
+    let tbs = to_be_signed(certificate)?;
+    let (_, tbs) = expect(tbs, INTEGER)?; // serial number
+    let (_, tbs) = expect(tbs, SEQUENCE)?; // signature algorithm
+    let (_, tbs) = expect(tbs, SEQUENCE)?; // issuer
     let (dates, _) = expect(tbs, SEQUENCE)?;
     let (not_before, dates) = time(dates)?;
     let (not_after, _) = time(dates)?;
@@ -46,14 +42,24 @@ pub fn validity(certificate: &[u8]) -> Option<Validity> {
     })
 }
 
+/// What of a certificate is signed, after its version.
+pub(super) fn to_be_signed(certificate: &[u8]) -> Option<&[u8]> {
+    let (certificate, _) = expect(certificate, SEQUENCE)?;
+    let (tbs, _) = expect(certificate, SEQUENCE)?;
+    match tbs.first() == Some(&VERSION) {
+        true => expect(tbs, VERSION).map(|(_, rest)| rest),
+        false => Some(tbs),
+    }
+}
+
 /// The content of the first element, which must have this tag, and what follows it.
-fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(input)?;
     (found == tag).then_some((content, rest))
 }
 
 /// Tag, content and what follows.
-fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, input) = input.split_first()?;
     let (&first, input) = input.split_first()?;
     let (len, input) = if first < 0x80 {

@@ -64,8 +64,7 @@ pub fn process(raw: &[u8], facts: &HeaderFacts, now: &Zoned) -> Processed {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
         if is("Received") {
             result.received += 1;
-            let text = String::from_utf8_lossy(field).to_lowercase();
-            result.received_here += usize::from(text.contains(&format!("by {}", facts.host.to_lowercase())));
+            result.received_here += usize::from(names_host(field, &facts.host));
         }
         has_date |= is("Date");
         if is("Message-ID") && !has_id {
@@ -102,7 +101,27 @@ pub fn process(raw: &[u8], facts: &HeaderFacts, now: &Zoned) -> Processed {
     result
 }
 
-fn received(facts: &HeaderFacts, now: &Zoned) -> String {
+/// How many `Received:` lines a header has, and how many of them name this host.
+pub(super) fn received_lines(header: &[u8], host: &str) -> (usize, usize) {
+    let (mut all, mut here) = (0, 0);
+    let mut rest = header;
+    while let (field, Some(name_len)) = (&rest[..field_len(rest)], field_name(rest)) {
+        if rest[..name_len].eq_ignore_ascii_case(b"Received") {
+            all += 1;
+            here += usize::from(names_host(field, host));
+        }
+        rest = &rest[field.len()..];
+    }
+    (all, here)
+}
+
+fn names_host(field: &[u8], host: &str) -> bool {
+    let text = String::from_utf8_lossy(field).to_lowercase();
+    text.contains(&format!("by {}", host.to_lowercase()))
+}
+
+/// The `Received:` line of this host, with its line ends.
+pub fn received(facts: &HeaderFacts, now: &Zoned) -> String {
     let mut text = String::from("Received: ");
     if !facts.client.is_empty() {
         let helo = if facts.helo.is_empty() {
@@ -238,6 +257,15 @@ mod tests {
         );
         assert_eq!(done.body_start, b"not a field\r\nmore\r\n");
         assert_eq!((done.received, done.received_here), (1, 1));
+    }
+
+    #[test]
+    fn counts_the_hosts_that_a_message_went_through() {
+        let header = b"Received: from a by MAIL.example.com; x\r\n y\r\nSubject: Received: hi\r\nreceived: x\r\n\r\nReceived: z\r\n";
+        assert_eq!(received_lines(header, "mail.example.com"), (2, 1));
+        for header in [&b""[..], b"\r\n", b"Received", b"\r\nReceived: x\r\n"] {
+            assert_eq!(received_lines(header, "mail.example.com"), (0, 0));
+        }
     }
 
     #[test]

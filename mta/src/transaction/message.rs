@@ -15,7 +15,7 @@ use store::envelope::Recipient;
 use store::spool::{BodyWriter, Content, EntryId, INLINE_LIMIT, NewEntry, NewMessage, Spool, SpoolError};
 
 use super::Transaction;
-use super::header::{HeaderFacts, Processed, process, with_additions};
+use super::header::{HeaderFacts, Processed, process, received_lines, with_additions};
 use crate::queue::Program;
 
 /// Largest header, in octets; a message with a larger one is refused.
@@ -227,12 +227,13 @@ impl Collected {
         (bytes, self.header_len())
     }
 
-    /// Takes a message of the server's own.
-    pub async fn from_own(spool: &dyn Spool, message: OwnMessage) -> Result<Self, SpoolError> {
+    /// Takes a message of the server's own, or one that it addresses anew; `host` is its name.
+    pub async fn from_own(spool: &dyn Spool, message: OwnMessage, host: &str) -> Result<Self, SpoolError> {
         let OwnMessage {
             content, header_len, ..
         } = message;
         let header = content.slice(..header_len.min(content.len()));
+        let (received, received_here) = received_lines(&header, host);
         let size = content.len() as u64;
         let content = if content.len() > INLINE_LIMIT {
             let mut file = spool.body_writer()?;
@@ -246,8 +247,8 @@ impl Collected {
             header,
             size,
             message_id: message.message_id,
-            received: 0,
-            received_here: 0,
+            received,
+            received_here,
         })
     }
 }

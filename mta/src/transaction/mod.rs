@@ -34,7 +34,7 @@ use crate::smtp::protocol::Reply;
 
 pub use addresses::missing_recipients;
 pub use connection::Admission;
-pub use header::{HeaderFacts, date};
+pub use header::{HeaderFacts, date, received};
 pub use message::{Collected, Collector, Enqueue, HeaderTooLarge, OwnMessage, Queued, enqueue, unique_id};
 pub use sender::{RECIPIENT_LIMIT, smallest_limit, source_limit};
 
@@ -111,9 +111,9 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// A recipient of mail that this server makes: `process` finds out where it goes. A notification or reply is
-    /// never itself reported on.
-    pub fn by_process(address: &str) -> Self {
+    /// A recipient of mail that this server makes: `process`, or `reprocess`, finds out where it goes. A
+    /// notification or reply is never itself reported on.
+    pub fn by_process(site: &Site, address: &str) -> Self {
         Accepted {
             recipient: Recipient {
                 address: address.to_string(),
@@ -125,7 +125,7 @@ impl Accepted {
                 },
                 ..Recipient::default()
             },
-            channel: crate::queue::PROCESS.to_string(),
+            channel: crate::queue::own_mail_channel(site).to_string(),
             ..Accepted::default()
         }
     }
@@ -230,22 +230,10 @@ impl Decider {
         point: &P,
         reply: &ReplyFacts<'_>,
     ) -> Result<Decision, NoVerdict> {
-        let table = P::POINT.table();
-        let site = Arc::clone(self.evaluator.site());
-        if site.program.table(table).is_none() {
+        let Some(decision) = self.evaluator.consult(point, reply).await? else {
             return Ok(P::POINT.decide(None, reply));
-        }
-        let mut probe = String::with_capacity(160);
-        point.probe(&site.options, &mut probe);
-        let result = self.evaluator.map(table, &probe, point.flags()).await?;
-        let decision = P::POINT.decide(result.as_ref(), reply);
-        self.note(|| decided(table, &decision));
-        if let Some(notice) = &decision.effects.syslog {
-            crate::notice::send(notice);
-        }
-        if let Some(notice) = &decision.effects.syslog_rejected {
-            crate::notice::send(notice);
-        }
+        };
+        self.note(|| decided(P::POINT.table(), &decision));
         Ok(decision)
     }
 
@@ -328,6 +316,16 @@ impl Decider {
             }
         }
         filtered
+    }
+
+    /// Tells the operator that a message is too large for scripts.
+    pub fn not_filtered(&mut self, size: u64, from: &str) {
+        let limit = crate::filter::MESSAGE_LIMIT;
+        let text = format!(
+            "a message of {size} octets from <{from}> was not filtered: scripts see messages up to {limit} octets"
+        );
+        self.say(|| format!("* {text}"));
+        crate::notice::send(&text);
     }
 
     /// Gives the transaction up.

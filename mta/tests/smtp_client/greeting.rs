@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mta::smtp::client::{Cause, ClientOptions, Connection, Hello, Target, Timeouts};
+use mta::smtp::client::{Cause, ClientOptions, Connection, Hello, Target, Timeouts, Unguarded};
 use tokio::net::TcpListener;
 
 use crate::server::*;
@@ -110,7 +110,7 @@ async fn greetings() {
             loop_mark: Some("me123".into()),
             ..options()
         };
-        let got = Connection::open(&server.target(), &Arc::new(options)).await;
+        let got = Connection::open(&server.target(), &Arc::new(options), &mut Unguarded).await;
         let got = got.map(|_| ()).map_err(|e| (e.status(), e.is_permanent()));
         assert_eq!(got, expected.map_err(|(s, p)| (s.to_string(), p)), "{name}");
         server.assert_as_written(name);
@@ -126,7 +126,7 @@ async fn a_slow_server_times_out() {
         ..options()
     };
     let server = Server::start(vec![vec![Silence]]).await;
-    let error = Connection::open(&server.target(), &Arc::new(options.clone()))
+    let error = Connection::open(&server.target(), &Arc::new(options.clone()), &mut Unguarded)
         .await
         .err()
         .unwrap();
@@ -158,7 +158,7 @@ async fn a_closed_port_is_a_connect_failure() {
         host: "mx.test".into(),
         address,
     };
-    let error = Connection::open(&target, &Arc::new(options()))
+    let error = Connection::open(&target, &Arc::new(options()), &mut Unguarded)
         .await
         .err()
         .unwrap();

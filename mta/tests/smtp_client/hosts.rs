@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use mta::dns::Canned;
 use mta::dns::route::{MxUse, Rules};
+use mta::smtp::client::Unguarded;
+use mta::smtp::client::guard::{Candidate, Guard, Secured, TlsRefusal, Way};
 use mta::smtp::client::reach::{Destination, reach};
 
 use crate::server::*;
@@ -70,7 +72,14 @@ async fn hosts_are_tried_in_order() {
             port,
             last_resort,
         };
-        let got = reach(&destination, &rules, &zone(), &Arc::new(options())).await;
+        let got = reach(
+            &destination,
+            &rules,
+            &zone(),
+            &Arc::new(options()),
+            &mut Unguarded,
+        )
+        .await;
         let got = got
             .map(|c| c.target().host.clone())
             .map_err(|e| (e.failure.status, e.permanent));
@@ -99,7 +108,7 @@ async fn a_refusal_is_permanent_only_if_every_host_answered() {
             port,
             last_resort: None,
         };
-        let error = reach(&destination, &rules, &zone, &Arc::new(options()))
+        let error = reach(&destination, &rules, &zone, &Arc::new(options()), &mut Unguarded)
             .await
             .err()
             .unwrap();
@@ -109,5 +118,108 @@ async fn a_refusal_is_permanent_only_if_every_host_answered() {
             "{name}"
         );
         assert_eq!(error.failure.remote, "no.test", "{name}");
+    }
+}
+
+/// Says one thing of each address.
+#[derive(Default)]
+struct Says(Vec<(&'static str, Way)>, Vec<String>);
+
+impl Guard for Says {
+    async fn before_connect(&mut self, candidate: &Candidate<'_>) -> Way {
+        let Candidate {
+            current,
+            count,
+            address,
+            host,
+        } = candidate;
+        self.1.push(format!("{current}/{count} {address} {host}"));
+        let found = self.0.iter().find(|(a, _)| *a == address.to_string());
+        found.map_or(Way::Go, |(_, way)| way.clone())
+    }
+
+    async fn tls_started(&mut self, _: &Secured<'_>) -> Result<(), TlsRefusal> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_guard_says_which_addresses_are_connected_to() {
+    let good = Server::start(vec![hello(&[])]).await;
+    let port = good.address.port();
+    let zone = Canned::default()
+        .with_mx("x.test", 10, "two.test")
+        .with_mx("x.test", 20, "three.test")
+        .with_address("two.test", [127, 0, 0, 2].into())
+        .with_address("two.test", [127, 0, 0, 1].into())
+        .with_address("three.test", [127, 0, 0, 3].into());
+    let rules = Rules {
+        mx: MxUse::Received,
+        own_names: &[],
+    };
+    let here = || Way::Instead([127, 0, 0, 1].into());
+    let skip = || Way::Skip("not there".into());
+    type Case = (
+        &'static str,
+        Vec<(&'static str, Way)>,
+        Result<&'static str, (&'static str, bool, Option<&'static str>)>,
+        Vec<&'static str>,
+    );
+    let first = "1/2 127.0.0.2 two.test";
+    let second = "2/2 127.0.0.1 two.test";
+    let third = "1/1 127.0.0.3 three.test";
+    let cases: [Case; 5] = [
+        ("nothing said", vec![], Ok("two.test"), vec![first, second]),
+        (
+            "replaced",
+            vec![("127.0.0.2", here())],
+            Ok("two.test"),
+            vec![first],
+        ),
+        (
+            "all skipped",
+            vec![
+                ("127.0.0.1", skip()),
+                ("127.0.0.2", skip()),
+                ("127.0.0.3", skip()),
+            ],
+            Err(("4.4.1", false, None)),
+            vec![first, second, third],
+        ),
+        (
+            "refused: no other host is tried, nor the last resort",
+            vec![("127.0.0.2", Way::Refuse("private".into()))],
+            Err(("5.1.2", true, Some("private"))),
+            vec![first],
+        ),
+        (
+            "the one that works is skipped",
+            vec![("127.0.0.1", skip())],
+            Err(("4.4.1", false, None)),
+            vec![first, second, third],
+        ),
+    ];
+    for (name, says, expected, asked) in cases {
+        let refused = name.starts_with("refused");
+        let destination = Destination {
+            name: "x.test",
+            port,
+            last_resort: refused.then_some("[127.0.0.1]"),
+        };
+        let mut guard = Says(says, Vec::new());
+        let got = reach(&destination, &rules, &zone, &Arc::new(options()), &mut guard).await;
+        let got = got
+            .map(|c| {
+                let diagnostic = c.log_diagnostic("250 ok", false, false);
+                let replaced = diagnostic.contains("(127.0.0.1 in place of 127.0.0.2)");
+                assert_eq!(replaced, name == "replaced", "{name}: {diagnostic}");
+                c.target().host.clone()
+            })
+            .map_err(|e| (e.failure.status, e.permanent, e.refused));
+        let expected = expected
+            .map(String::from)
+            .map_err(|(s, p, r)| (s.to_string(), p, r.map(String::from)));
+        assert_eq!(got, expected, "{name}");
+        assert_eq!(guard.1, asked, "{name}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mta::smtp::client::{
     ClientOptions, Connection, Outgoing, OutgoingRecipient, RecipientOutcome, SendOutcome, Target, Timeouts,
+    Unguarded,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -267,7 +268,7 @@ pub fn brief(outcome: &SendOutcome) -> Vec<String> {
 
 /// Opens a connection, which must succeed.
 pub async fn open(server: &Server, options: ClientOptions) -> Connection {
-    Connection::open(&server.target(), &Arc::new(options))
+    Connection::open(&server.target(), &Arc::new(options), &mut Unguarded)
         .await
         .unwrap()
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mta::smtp::client::{ClientOptions, Connection, Tls};
+use mta::smtp::client::guard::{Candidate, Guard, Secured, TlsRefusal, Way};
+use mta::smtp::client::{ClientOptions, Connection, Tls, Unguarded};
 use mta::tls;
 
 use crate::server::*;
@@ -85,7 +86,7 @@ async fn start_tls() {
     for (name, scripts, tls, expected) in cases {
         let server = Server::start(scripts).await;
         let options = ClientOptions { tls, ..options() };
-        let got = Connection::open(&server.target(), &Arc::new(options)).await;
+        let got = Connection::open(&server.target(), &Arc::new(options), &mut Unguarded).await;
         match (&got, expected) {
             (Ok(connection), Ok(secured)) => {
                 assert_eq!(connection.tls().is_some(), secured, "{name}");
@@ -136,4 +137,66 @@ async fn mail_goes_through_tls() {
     assert_eq!(brief(&outcome), ["delivered 250 in"]);
     // a suite of TLS 1.3 only
     assert_eq!(connection.tls().unwrap(), "TLS-256-TLS_AES_256_GCM_SHA384");
+}
+
+/// Refuses every TLS session.
+struct Refuses {
+    fallback: bool,
+    seen: Vec<String>,
+}
+
+impl Guard for Refuses {
+    async fn before_connect(&mut self, _: &Candidate<'_>) -> Way {
+        Way::Go
+    }
+
+    async fn tls_started(&mut self, session: &Secured<'_>) -> Result<(), TlsRefusal> {
+        self.seen
+            .push(format!("{} {} {}", session.helo, session.subject, session.issuer));
+        assert!(session.tls.starts_with("TLS-") && session.ends.is_some());
+        Err(TlsRefusal {
+            text: "too weak".into(),
+            fallback: self.fallback,
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_guard_can_refuse_tls() {
+    let offered = || {
+        script(
+            &["STARTTLS"],
+            vec![Hear("STARTTLS"), say("220 go"), Handshake, Close],
+        )
+    };
+    let plain = || script(&["STARTTLS"], vec![Silence]);
+    let any = || tls::opportunistic_client().unwrap();
+    for (name, tls, fallback, expected) in [
+        ("may, clear text instead", Tls::May(any()), true, Ok(())),
+        ("may, nothing instead", Tls::May(any()), false, Err("4.7.0")),
+        ("must", Tls::Must(any()), true, Err("4.7.0")),
+    ] {
+        let server = Server::start(vec![offered(), plain()]).await;
+        let options = ClientOptions { tls, ..options() };
+        let mut guard = Refuses {
+            fallback,
+            seen: Vec::new(),
+        };
+        let got = Connection::open(&server.target(), &Arc::new(options), &mut guard).await;
+        match (got, expected) {
+            (Ok(connection), Ok(())) => {
+                assert_eq!(connection.tls(), None, "{name}");
+                let said = connection.log_diagnostic("250 ok", false, false);
+                let note = "(TLS failed, continued without: TLS_ACCESS refuses it: too weak)";
+                assert!(said.contains(note), "{name}: {said}");
+            }
+            (Err(error), Err(status)) => {
+                assert_eq!(error.status(), status, "{name}: {error}");
+                assert!(!error.is_permanent(), "{name}");
+            }
+            (got, _) => panic!("{name}: {:?}", got.err()),
+        }
+        assert_eq!(guard.seen.len(), 1, "{name}");
+        assert!(guard.seen[0].contains(" CN="), "{name}: {:?}", guard.seen);
+    }
 }

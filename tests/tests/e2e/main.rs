@@ -1,9 +1,11 @@
 //! End to end: a real server, real sockets, real files.
 
 mod auth;
+mod certificate;
 mod crash;
 mod delivery;
 mod examples;
+mod expiry;
 mod headers;
 mod hostile;
 mod privileges;
@@ -12,5 +14,6 @@ mod refused;
 mod relay;
 mod reload;
 mod scripts;
+mod sending;
 mod tools;
 mod trace;

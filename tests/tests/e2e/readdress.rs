@@ -166,3 +166,31 @@ fn the_header_that_a_table_added_is_returned_whole_and_alone() {
     assert!(report.contains("Subject: a message\n"), "{report}");
     assert!(!report.contains("its text"), "{report}");
 }
+
+#[test]
+fn without_a_process_channel_reprocess_takes_the_notifications() {
+    // what is left of the channels that address anew, and which one has the notification
+    for (gone, takes) in [
+        (&["process"][..], "reprocess"),
+        (&["process", "reprocess"], "process"),
+    ] {
+        let site = Site::new();
+        for channel in gone {
+            site.replace("imta.cnf", &format!("\n{channel}\n{channel}-daemon\n"), "");
+        }
+        site.append(
+            "aliases",
+            "\nstaff@example.com: alice@example.com, nobody.here@example.com\n",
+        );
+        let server = Server::start(&site);
+        let mut client = server.outside();
+        client.hello();
+        client
+            .mail("bob@example.com", &["staff@example.com"], MESSAGE)
+            .expect(250);
+        let report = site.mail_with("bob", "multipart/report");
+        assert!(report.contains("nobody.here@"), "{report}");
+        site.log_line(&[&format!(" {takes} "), " E", "rfc822;bob@example.com"]);
+        wait_for_empty_queue(&site);
+    }
+}

@@ -1,6 +1,6 @@
 //! Scripts in a session: which ones see a message, and which message they see.
 
-use tests::{Server, Site};
+use tests::{Server, Site, until};
 
 /// 70 octets and CRLF.
 fn line() -> String {
@@ -75,4 +75,76 @@ fn a_large_message_without_a_script_takes_little_memory() {
     .expect("a script");
     let reply = client.mail("alice@example.com", &["bob@example.com"], &big("read", 1));
     assert_eq!(reply.line(), "550 5.7.1 read to the end");
+}
+
+/// Gives a user a script.
+fn script(site: &Site, user: &str, text: &str) {
+    let folder = site.root().join("sieve");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(format!("{user}.sieve")), text).expect("a script");
+}
+
+#[test]
+fn who_gets_mail_by_redirect_has_a_script_that_sees_it() {
+    let site = Site::new();
+    script(&site, "alice", "redirect \"bob@example.com\";\n");
+    let bobs = "require [\"editheader\", \"reject\"];\n\
+        if header :contains \"subject\" \"offer\" { reject \"bob wants no offers\"; stop; }\n\
+        addheader \"X-Seen-By\" \"bob\";\n";
+    script(&site, "bob", bobs);
+    let server = Server::start(&site);
+    let mut client = server.outside();
+    client.hello();
+    client
+        .mail("x@one.example", &["alice@example.com"], "Subject: news\r\n\r\nx")
+        .expect(250);
+    let mail = site.mail_with("bob", "Subject: news");
+    assert!(mail.contains("X-Seen-By: bob\n"), "{mail}");
+    assert!(
+        !mail.contains("X-Sieve-Redirected-From") && mail.matches("Received: ").count() == 2,
+        "{mail}"
+    );
+    // bob's own mail is refused in the session; what comes by way of alice is returned
+    let offer = "Subject: an offer\r\n\r\nx";
+    let reply = client.mail("alice@example.com", &["bob@example.com"], offer);
+    assert_eq!(reply.line(), "550 5.7.1 bob wants no offers");
+    script(
+        &site,
+        "alice",
+        "if header :contains \"subject\" \"offer\" { redirect \"bob@example.com\"; }\n",
+    );
+    client
+        .mail("alice@example.com", &["alice@example.com"], offer)
+        .expect(250);
+    let report = site.mail_with("alice", "multipart/report");
+    for part in ["Status: 5.7.1", "bob wants no offers", "Subject: an offer"] {
+        assert!(report.contains(part), "{part} is not in\n{report}");
+    }
+    site.log_line(&["process ", " J", "bob@", "550 5.7.1 bob wants no offers"]);
+    until("an empty queue", || site.queue().is_empty().then_some(()));
+    assert_eq!(site.mail("bob").len(), 1);
+}
+
+#[test]
+fn scripts_that_redirect_to_each_other_make_no_loop() {
+    let site = Site::new();
+    script(&site, "alice", "redirect \"bob@example.com\";\n");
+    script(
+        &site,
+        "bob",
+        "redirect \"alice@example.com\";\nredirect \"bob+again@example.com\";\n",
+    );
+    let server = Server::start(&site);
+    let mut client = server.outside();
+    client.hello();
+    client
+        .mail("x@one.example", &["alice@example.com"], "Subject: round\r\n\r\nx")
+        .expect(250);
+    site.mail_with("bob", "Subject: round");
+    until("an empty queue", || site.queue().is_empty().then_some(()));
+    let (alices, bobs) = (site.mail("alice"), site.mail("bob"));
+    assert!(alices.len() <= 2 && bobs.len() <= 4, "{alices:?}\n{bobs:?}");
+    for mail in alices.iter().chain(&bobs) {
+        assert!(mail.matches("X-Sieve-Redirected-From: ").count() <= 2, "{mail}");
+    }
 }

@@ -73,6 +73,9 @@ pub enum Cause {
     /// `musttls`, and no TLS.
     #[error("TLS is required for this channel but {0}")]
     NoTls(String),
+    /// Policy does not take the TLS session, and there is no way without.
+    #[error("TLS_ACCESS refuses this session: {0}")]
+    TlsRefused(String),
 }
 
 impl ClientError {
@@ -94,6 +97,7 @@ impl ClientError {
             Cause::Refused { reply, .. } => reply.status(),
             Cause::Loop(_) => "5.4.6".into(),
             Cause::NoTls(_) => "4.7.10".into(),
+            Cause::TlsRefused(_) => "4.7.0".into(),
         }
     }
 

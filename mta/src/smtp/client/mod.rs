@@ -21,6 +21,7 @@
 pub mod convert;
 mod envelope;
 pub mod error;
+pub mod guard;
 pub mod options;
 pub mod reach;
 pub mod reply;
@@ -39,10 +40,12 @@ use tokio_rustls::TlsConnector;
 
 pub use envelope::{Outgoing, OutgoingRecipient};
 pub use error::{Cause, ClientError};
+pub use guard::{Guard, Unguarded};
 pub use options::{ClientOptions, EightBit, Hello, Protocol, Timeouts, Tls};
 pub use reply::Reply;
 pub use transaction::{Again, ENVELOPE_WINDOW, RecipientOutcome, SendOutcome};
 
+use guard::Secured;
 use wire::Wire;
 
 use crate::log::describe::{self, ReplyType};
@@ -115,6 +118,8 @@ pub struct Connection {
     target: Target,
     options: Arc<ClientOptions>,
     transport: String,
+    /// This side's address and the other's.
+    ends: Option<(SocketAddr, SocketAddr)>,
     banner: String,
     offers: Offers,
     state: State,
@@ -156,7 +161,11 @@ impl Connection {
     /// # Errors
     /// [`ClientError`]: no connection, a refusal in the banner or after EHLO, a loop, or no TLS where it is
     /// required.
-    pub async fn open(target: &Target, options: &Arc<ClientOptions>) -> Result<Connection, ClientError> {
+    pub async fn open(
+        target: &Target,
+        options: &Arc<ClientOptions>,
+        guard: &mut impl Guard,
+    ) -> Result<Connection, ClientError> {
         let mut learnt = Learnt::default();
         loop {
             let stream = connect(target, options).await.map_err(|cause| ClientError {
@@ -165,8 +174,10 @@ impl Connection {
                 banner: String::new(),
                 cause,
             })?;
+            let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
             let mut connection = Connection {
-                transport: transport(&stream),
+                transport: ends.map_or_else(String::new, |(l, r)| describe::transport(l, r)),
+                ends,
                 wire: Wire::new(stream, options.timeouts.session),
                 target: target.clone(),
                 options: options.clone(),
@@ -177,7 +188,7 @@ impl Connection {
                 notes: Vec::new(),
                 output: Vec::new(),
             };
-            match connection.introduce(&learnt).await {
+            match connection.introduce(&learnt, guard).await {
                 Ok(()) => {
                     connection.notes = learnt.notes;
                     return Ok(connection);
@@ -194,7 +205,7 @@ impl Connection {
         }
     }
 
-    async fn introduce(&mut self, learnt: &Learnt) -> Result<(), Attempt> {
+    async fn introduce(&mut self, learnt: &Learnt, guard: &mut impl Guard) -> Result<(), Attempt> {
         let options = self.options.clone();
         let during = "the banner";
         let banner = self.wire.reply(options.timeouts.status_receive, during).await?;
@@ -226,7 +237,7 @@ impl Connection {
         let refusal = if self.offers.start_tls {
             let reply = self.command("STARTTLS\r\n", "STARTTLS").await?;
             if reply.code == 220 {
-                self.secure(config, required).await?;
+                self.secure(config, required, guard).await?;
                 return Ok(());
             }
             if reply.code == 421 {
@@ -243,8 +254,13 @@ impl Connection {
         }
     }
 
-    /// The handshake, and EHLO again: nothing learnt before counts.
-    async fn secure(&mut self, config: Arc<rustls::ClientConfig>, required: bool) -> Result<(), Attempt> {
+    /// The handshake, what the guard says of it, and EHLO again: nothing learnt before counts.
+    async fn secure(
+        &mut self,
+        config: Arc<rustls::ClientConfig>,
+        required: bool,
+        guard: &mut impl Guard,
+    ) -> Result<(), Attempt> {
         if self.wire.has_unread() {
             let problem = "the remote host sent data before the TLS handshake".to_string();
             return Err(Cause::BadReply {
@@ -264,7 +280,23 @@ impl Connection {
                 Attempt::RetryWithoutTls(cause.to_string())
             });
         }
-        self.hello(true).await
+        let (subject, issuer) = self.wire.names();
+        let session = Secured {
+            ends: self.ends,
+            tls: &self.wire.tls().unwrap_or_default(),
+            helo: &self.options.helo,
+            lmtp: self.options.protocol == Protocol::Lmtp,
+            subject: &subject,
+            issuer: &issuer,
+        };
+        match guard.tls_started(&session).await {
+            Ok(()) => self.hello(true).await,
+            Err(refusal) if refusal.fallback && !required => Err(Attempt::RetryWithoutTls(format!(
+                "TLS_ACCESS refuses it: {}",
+                refusal.text
+            ))),
+            Err(refusal) => Err(Cause::TlsRefused(refusal.text).into()),
+        }
     }
 
     async fn hello(&mut self, extended: bool) -> Result<(), Attempt> {
@@ -378,6 +410,11 @@ impl Connection {
         describe::delivery_diagnostic(Some(&self.target.host), parts, kind, reply)
     }
 
+    /// Adds what an operator should know of how the session came about; [`Connection::log_diagnostic`] says it.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     fn error(&self, cause: Cause) -> ClientError {
         ClientError {
             host: self.target.host.clone(),
@@ -436,12 +473,5 @@ async fn connect(target: &Target, options: &ClientOptions) -> Result<TcpStream, 
             stream.set_nodelay(true).map_err(fail)?;
             Ok(stream)
         }
-    }
-}
-
-fn transport(stream: &TcpStream) -> String {
-    match (stream.local_addr(), stream.peer_addr()) {
-        (Ok(local), Ok(remote)) => describe::transport(local, remote),
-        _ => String::new(),
     }
 }

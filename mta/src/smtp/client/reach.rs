@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use store::envelope::Failure;
 
+use super::guard::{Candidate, Guard, Way};
 use super::{ClientError, ClientOptions, Connection, Target};
 use crate::dns::Lookup;
 use crate::dns::route::{Hop, NoRoute, Rules, route};
@@ -22,6 +23,8 @@ pub struct Unreached {
     pub failure: Failure,
     /// No later round will do better.
     pub permanent: bool,
+    /// Policy refused: its reason, for the log alone.
+    pub refused: Option<String>,
     /// The reasons of the addresses tried, in order; for logs.
     pub attempts: Vec<String>,
 }
@@ -37,22 +40,25 @@ pub struct Destination<'a> {
     pub last_resort: Option<&'a str>,
 }
 
-/// Opens a session with the first host of the destination that takes one.
+/// Opens a session with the first host of the destination that takes one. The guard is asked about each address.
 ///
 /// # Errors
-/// [`Unreached`]. It is permanent if routing says so, if a host turns out to be this server, or if every
-/// address answered and the last one answered 5yz; otherwise it is temporary.
+/// [`Unreached`]. It is permanent if routing says so, if the guard refuses, if a host turns out to be this
+/// server, or if every address answered and the last one answered 5yz; otherwise it is temporary.
 pub async fn reach(
     destination: &Destination<'_>,
     rules: &Rules<'_>,
     dns: &impl Lookup,
     options: &Arc<ClientOptions>,
+    guard: &mut impl Guard,
 ) -> Result<Connection, Unreached> {
     let mut round = Round {
+        guard,
         attempts: Vec::new(),
         last: None,
         all_answered: true,
         looped: false,
+        refused: None,
     };
     match route(destination.name, rules, dns).await {
         Ok(hops) => {
@@ -67,7 +73,7 @@ pub async fn reach(
         }
         Err(error) => round.no_route(&error),
     }
-    if let Some(host) = destination.last_resort.filter(|_| !round.looped) {
+    if let Some(host) = destination.last_resort.filter(|_| !round.is_over()) {
         let hop = match crate::dns::route::literal(host) {
             Some(Ok(address)) => Hop::Address(address),
             _ => Hop::Host(host.to_string()),
@@ -79,14 +85,16 @@ pub async fn reach(
     Err(round.unreached())
 }
 
-struct Round {
+struct Round<'a, G> {
+    guard: &'a mut G,
     attempts: Vec<String>,
     last: Option<(Failure, bool)>,
     all_answered: bool,
     looped: bool,
+    refused: Option<String>,
 }
 
-impl Round {
+impl<G: Guard> Round<'_, G> {
     async fn walk(
         &mut self,
         hops: &[Hop],
@@ -105,17 +113,40 @@ impl Round {
                     }
                 },
             };
-            for address in addresses {
-                if self.looped || self.attempts.len() >= MAX_ATTEMPTS {
+            let host = hop.to_string();
+            let count = addresses.len();
+            for (n, address) in addresses.into_iter().enumerate() {
+                if self.is_over() || self.attempts.len() >= MAX_ATTEMPTS {
                     return None;
                 }
+                let candidate = Candidate {
+                    current: n + 1,
+                    count,
+                    address,
+                    host: &host,
+                };
+                let (address, note) = match self.guard.before_connect(&candidate).await {
+                    Way::Go => (address, None),
+                    Way::Instead(other) => (other, Some(format!("{other} in place of {address}"))),
+                    Way::Skip(reason) => {
+                        self.skipped(&host, reason);
+                        continue;
+                    }
+                    Way::Refuse(reason) => {
+                        self.refuse(&host, reason);
+                        return None;
+                    }
+                };
                 let target = Target {
-                    host: hop.to_string(),
+                    host: host.clone(),
                     address: SocketAddr::new(address, port),
                 };
-                match Connection::open(&target, options).await {
-                    Ok(connection) => return Some(connection),
-                    Err(error) => self.refused(&error),
+                match Connection::open(&target, options, self.guard).await {
+                    Ok(mut connection) => {
+                        note.into_iter().for_each(|note| connection.note(note));
+                        return Some(connection);
+                    }
+                    Err(error) => self.failed(&error),
                 }
             }
         }
@@ -134,7 +165,39 @@ impl Round {
         self.last = Some((failure, error.is_permanent()));
     }
 
-    fn refused(&mut self, error: &ClientError) {
+    /// No further address may be tried.
+    fn is_over(&self) -> bool {
+        self.looped || self.refused.is_some()
+    }
+
+    /// An address that may not be connected to; what another one said tells more.
+    fn skipped(&mut self, host: &str, reason: String) {
+        self.attempts.push(reason.clone());
+        self.all_answered = false;
+        self.last.get_or_insert_with(|| {
+            let failure = Failure {
+                status: "4.4.1".into(),
+                diagnostic: reason,
+                remote: host.to_string(),
+                transport: String::new(),
+            };
+            (failure, false)
+        });
+    }
+
+    fn refuse(&mut self, host: &str, reason: String) {
+        self.attempts.push(reason.clone());
+        let failure = Failure {
+            status: "5.1.2".into(),
+            diagnostic: format!("invalid host or domain: {host}"),
+            remote: host.to_string(),
+            transport: String::new(),
+        };
+        self.last = Some((failure, true));
+        self.refused = Some(reason);
+    }
+
+    fn failed(&mut self, error: &ClientError) {
         self.attempts.push(error.to_string());
         self.last = Some((error.failure(), error.is_permanent()));
         self.looped = matches!(error.cause, super::Cause::Loop(_));
@@ -142,14 +205,16 @@ impl Round {
     }
 
     fn unreached(self) -> Unreached {
+        let over = self.is_over();
         let (mut failure, permanent) = self.last.unwrap_or_default();
-        let permanent = self.looped || (permanent && self.all_answered);
+        let permanent = over || (permanent && self.all_answered);
         if !permanent && failure.status.starts_with('5') {
             failure.status.replace_range(..1, "4");
         }
         Unreached {
             failure,
             permanent,
+            refused: self.refused,
             attempts: self.attempts,
         }
     }

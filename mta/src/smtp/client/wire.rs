@@ -177,6 +177,17 @@ impl Wire {
         }
     }
 
+    /// Subject and issuer of the other side's certificate; empty where they cannot be read.
+    pub(super) fn names(&self) -> (String, String) {
+        let certificates = match &self.stream {
+            Stream::Tls(stream) => stream.get_ref().1.peer_certificates(),
+            _ => None,
+        };
+        certificates
+            .and_then(|all| crate::tls::names(all.first()?))
+            .unwrap_or_default()
+    }
+
     /// Key bits and cipher suite, where TLS is active.
     pub(super) fn tls(&self) -> Option<String> {
         match &self.stream {

@@ -107,6 +107,11 @@ impl Reply {
         Reply::new(250, (2, 5, 0), format!("Ok, envelope id {envelope_id}@{host}"))
     }
 
+    /// A script refuses the message.
+    pub fn refused_by_script(reason: &str) -> Reply {
+        Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "))
+    }
+
     /// AUTH succeeded.
     pub fn auth_ok(mechanism: &str) -> Reply {
         Reply::new(235, (2, 7, 0), format!("{mechanism} authentication successful."))

@@ -9,6 +9,7 @@ use store::envelope::{Failure, Recipient};
 use store::spool::SpoolError;
 
 use super::Session;
+use crate::afterwards::follow_up;
 use crate::explain::RECORDS;
 use crate::filter::{self, Filtered};
 use crate::queue::notify::refuse;
@@ -18,7 +19,6 @@ use crate::smtp::wire::BodyCounts;
 use crate::transaction::{
     Collector, Enqueue, HeaderFacts, Transaction, enqueue, missing_recipients, smallest_limit,
 };
-use crate::vacation;
 
 impl Session {
     pub(super) fn data(&mut self, chunking: bool) -> Reply {
@@ -139,7 +139,7 @@ impl Session {
             .queued(&queued.entries, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
-        self.after_filter(filtered).await;
+        follow_up(&self.server, &site, filtered).await;
         Reply::message_ok(&self.transaction_id, self.decider.site().host())
     }
 
@@ -179,13 +179,7 @@ impl Session {
             return Ok(Filtered::default());
         }
         if size > filter::MESSAGE_LIMIT {
-            let text = format!(
-                "a message of {size} octets from <{}> was not filtered: scripts see messages up to {} octets",
-                transaction.envelope.from,
-                filter::MESSAGE_LIMIT
-            );
-            self.decider.say(|| format!("* {text}"));
-            crate::notice::send(&text);
+            self.decider.not_filtered(size, &transaction.envelope.from);
             return Ok(Filtered::default());
         }
         let raw = whole.await.map_err(|error| self.not_queued(error))?;
@@ -200,7 +194,7 @@ impl Session {
             .await;
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
-                let reply = refused_by_script(reason);
+                let reply = Reply::refused_by_script(reason);
                 // they are refused as they stand
                 transaction.recipients = filtered
                     .refused
@@ -224,7 +218,7 @@ impl Session {
         let by_script = filtered
             .refused
             .iter()
-            .map(|(accepted, reason)| (accepted.recipient.clone(), refused_by_script(reason)));
+            .map(|(accepted, reason)| (accepted.recipient.clone(), Reply::refused_by_script(reason)));
         let refused: Vec<(Recipient, Reply)> = transaction.refused.iter().cloned().chain(by_script).collect();
         if refused.is_empty() {
             return Ok(());
@@ -240,34 +234,4 @@ impl Session {
         }
         Ok(())
     }
-
-    /// What scripts want done once the message is on stable storage.
-    async fn after_filter(&mut self, filtered: Filtered) {
-        let site = Arc::clone(self.decider.site());
-        for reply in filtered.replies {
-            vacation::send(&self.server, &site, reply).await;
-        }
-        if let Some(memory) = self
-            .server
-            .memory
-            .clone()
-            .filter(|_| !filtered.remember.is_empty())
-        {
-            let at = now();
-            let done = tokio::task::spawn_blocking(move || {
-                filtered.remember.iter().try_for_each(|(key, seconds)| {
-                    let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
-                    memory.renew(key, until, at)
-                })
-            })
-            .await;
-            if let Ok(Err(error)) = done {
-                crate::complain!("{error}");
-            }
-        }
-    }
-}
-
-fn refused_by_script(reason: &str) -> Reply {
-    Reply::new(550, (5, 7, 1), reason.replace(['\r', '\n'], " "))
 }

@@ -1,0 +1,29 @@
+//! What scripts want done once their message is safely queued: vacation replies, and what `duplicate` remembers.
+
+use std::sync::Arc;
+
+use policy::site::Site;
+
+use crate::filter::Filtered;
+use crate::server::{Server, now};
+use crate::vacation;
+
+/// Does it. Nothing of it keeps the message from being delivered: what fails is complained of.
+pub async fn follow_up(server: &Arc<Server>, site: &Arc<Site>, filtered: Filtered) {
+    for reply in filtered.replies {
+        vacation::send(server, site, reply).await;
+    }
+    let memory = server.memory.clone().filter(|_| !filtered.remember.is_empty());
+    let Some(memory) = memory else { return };
+    let at = now();
+    let done = tokio::task::spawn_blocking(move || {
+        filtered.remember.iter().try_for_each(|(key, seconds)| {
+            let until = at.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX / 2));
+            memory.renew(key, until, at)
+        })
+    })
+    .await;
+    if let Ok(Err(error)) = done {
+        crate::complain!("{error}");
+    }
+}
