@@ -92,9 +92,13 @@ async fn queue(
         log_refused(server, entry, &transaction, &refused);
     }
     if !transaction.recipients.is_empty() {
+        let header_len = trace.len() + header_len;
+        decider
+            .rewrite_headers(&mut transaction, &traced[..header_len], None)
+            .await;
         let message = OwnMessage {
             content: traced,
-            header_len: trace.len() + header_len,
+            header_len,
             message_id: entry.envelope.message_id.clone(),
             eight_bit: entry.envelope.eight_bit,
         };

@@ -5,9 +5,8 @@ use tests::{Server, Sink, Site, until};
 const MESSAGE: &str = "From: \"Alice (at work)\"\r\n <alice@example.com>\r\nTo: bob@example.com, x@far.example\r\n\
                        Cc: carol (no domain)\r\nReply-To: a b c\r\nSubject: addresses\r\n\r\nFrom: alice@example.com\r\n";
 
-#[test]
-fn each_channel_has_its_own_addresses_and_nothing_else_changes() {
-    let sink = Sink::start();
+/// A site whose own addresses have another domain outside.
+fn reversing(sink: &Sink) -> Site {
     let site = Site::new();
     site.relay_to(sink.port(), "");
     site.append("option.dat", "\nUSE_REVERSE_DATABASE=13\n");
@@ -15,6 +14,13 @@ fn each_channel_has_its_own_addresses_and_nothing_else_changes() {
         "mappings",
         "\nREVERSE\n\n  *|tcp_local|*@example.com  $1@out.example.com$Y\n",
     );
+    site
+}
+
+#[test]
+fn each_channel_has_its_own_addresses_and_nothing_else_changes() {
+    let sink = Sink::start();
+    let site = reversing(&sink);
     let server = Server::start(&site);
     let mut client = server.inside();
     client.hello();
@@ -104,4 +110,21 @@ fn a_message_without_recipient_fields_is_dealt_with_as_the_channel_says() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn what_a_script_redirects_has_the_addresses_of_where_it_goes() {
+    let sink = Sink::start();
+    let site = reversing(&sink);
+    let scripts = site.root().join("sieve");
+    std::fs::create_dir_all(&scripts).expect("a folder");
+    std::fs::write(scripts.join("bob.sieve"), "redirect \"x@far.example\";").expect("a script");
+    let server = Server::start(&site);
+    let mut client = server.inside();
+    client.hello();
+    client
+        .mail("alice@example.com", &["bob@example.com"], MESSAGE)
+        .expect(250);
+    let sent = until("the message out", || sink.received().into_iter().next()).data;
+    assert!(sent.contains("\r\n <alice@out.example.com>\r\n"), "{sent}");
 }
