@@ -1,0 +1,167 @@
+//! Sieve at enqueue: the system's script, those of the channels, the user's, and what they decide.
+//!
+//! Each recipient has a run of its own, in the order system (`imta.filter`), source channel
+//! (`sourcefilter`), destination channel (`destinationfilter`), user (`sieve/USER.sieve` of the site). A
+//! script of a user that does not compile, or stops with an error, means keep: mail is never lost to it, and
+//! the operator is told. An error in a script of the site keeps the configuration from loading.
+//!
+//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, hold, addtag,
+//! header edits, flags. Other actions are named in the trace and in a notice as not carried out.
+//!
+//! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`CACHE`]
+//! compiled user scripts.
+
+mod carry_out;
+mod scripts;
+
+use std::sync::Arc;
+
+use policy::message::{HeaderView, Message, RawValue};
+use policy::sieve::{Envelope, Level, LevelResult, Request, merge};
+use policy::site::Site;
+
+use crate::callout::duplicate_key;
+use crate::evaluate::Evaluator;
+use crate::queue::mailbox;
+use crate::transaction::{Accepted, Transaction};
+use crate::vacation::Reply;
+
+pub use scripts::{CACHE, Script, SiteScripts, UserScripts};
+
+/// Largest message that scripts see, in octets.
+pub const MESSAGE_LIMIT: u64 = 32 << 20;
+
+/// What filtering a message came to.
+#[derive(Debug, Default)]
+pub struct Filtered {
+    /// Recipients whose scripts refused, with the reason.
+    pub refused: Vec<(Accepted, String)>,
+    /// Vacation replies, to be sent once the message is safely queued.
+    pub replies: Vec<Reply>,
+    /// Keys of the duplicate memory and seconds to remember them, once the message is safely queued.
+    pub remember: Vec<(String, u64)>,
+}
+
+/// Whether any recipient of a transaction has a script that wants to see its message.
+pub fn applies(site: &Site, scripts: &SiteScripts, users: &UserScripts, transaction: &Transaction) -> bool {
+    let has_script = |a| !levels(site, scripts, users, transaction, a).is_empty();
+    transaction.recipients.iter().any(has_script)
+}
+
+/// Runs the scripts for all recipients of a transaction; its recipients are afterwards what they decided.
+pub async fn run(
+    evaluator: &mut Evaluator,
+    scripts: &SiteScripts,
+    users: &UserScripts,
+    transaction: &mut Transaction,
+    raw: Arc<[u8]>,
+    mut say: impl FnMut(&mut Evaluator, String),
+) -> Filtered {
+    let message = Arc::new(Message::new(raw));
+    let site = Arc::clone(evaluator.site());
+    let mut filtered = Filtered::default();
+    for accepted in std::mem::take(&mut transaction.recipients) {
+        let levels = levels(&site, scripts, users, transaction, &accepted);
+        if levels.is_empty() {
+            transaction.recipients.push(accepted);
+            continue;
+        }
+        let results = run_levels(evaluator, levels, transaction, &accepted, &message).await;
+        for result in &results {
+            if let Some(fault) = &result.outcome.error {
+                let to = &accepted.recipient.address;
+                say(
+                    evaluator,
+                    format!("Sieve for {to} stopped: {fault}; the message is kept"),
+                );
+            }
+        }
+        for result in &results {
+            for r in &result.outcome.remember {
+                let key = duplicate_key(&accepted.recipient.intermediate, &r.handle, &r.id);
+                filtered.remember.push((key, r.seconds));
+            }
+        }
+        let merged = merge(results);
+        let words: Vec<String> = merged
+            .actions
+            .iter()
+            .map(|p| carry_out::action_text(&p.action))
+            .collect();
+        say(
+            evaluator,
+            format!("Sieve for {}: {}", accepted.recipient.address, words.join(", ")),
+        );
+        carry_out::carry_out(accepted, merged, transaction, &mut filtered);
+    }
+    let id = HeaderView::message(&message, None)
+        .values("Message-ID")
+        .first()
+        .map(RawValue::unfolded);
+    for reply in &mut filtered.replies {
+        reply.message_id = id.clone().unwrap_or_default();
+    }
+    filtered
+}
+
+/// The scripts of one recipient, the least specific first.
+fn levels(
+    site: &Site,
+    scripts: &SiteScripts,
+    users: &UserScripts,
+    transaction: &Transaction,
+    accepted: &Accepted,
+) -> Vec<(Level, Script)> {
+    let named = |url: Option<&String>| url.and_then(|u| scripts.by_url.get(u)).cloned();
+    let source = site.channel(&transaction.envelope.source_channel);
+    let destination = site.channel(&accepted.channel);
+    let mut levels: Vec<(Level, Script)> = Vec::new();
+    levels.extend(scripts.system.clone().map(|s| (Level::System, s)));
+    levels.extend(named(source.and_then(|c| c.settings.source_filter.as_ref())).map(|s| (Level::System, s)));
+    levels.extend(
+        named(destination.and_then(|c| c.settings.destination_filter.as_ref())).map(|s| (Level::System, s)),
+    );
+    if let Some(uid) = mailbox(site, &accepted.channel, &accepted.recipient.address) {
+        levels.extend(users.of(&uid).map(|s| (Level::User, s)));
+    }
+    levels
+}
+
+async fn run_levels(
+    evaluator: &mut Evaluator,
+    levels: Vec<(Level, Script)>,
+    transaction: &Transaction,
+    accepted: &Accepted,
+    message: &Arc<Message>,
+) -> Vec<LevelResult> {
+    let mut results: Vec<LevelResult> = Vec::new();
+    for (level, script) in levels {
+        let envelope = Envelope {
+            from: transaction.envelope.from.clone(),
+            to: accepted.recipient.intermediate.clone(),
+            auth: transaction.envelope.auth_user.clone(),
+            orcpt: Some(accepted.recipient.original.clone()),
+            envid: transaction.envelope.envelope_id.clone(),
+            conversion_tags: transaction.envelope.tags.clone(),
+            ..Envelope::default()
+        };
+        let mut request = Request::new(Arc::clone(&script.program), Arc::clone(message), envelope);
+        request.level = level;
+        if let Some(last) = results.last() {
+            request.follow(&last.outcome);
+        }
+        match evaluator.sieve(request, Arc::clone(&script.sources)).await {
+            Ok(outcome) => results.push(LevelResult {
+                level,
+                outcome: *outcome,
+            }),
+            Err(error) => {
+                let to = &accepted.recipient.address;
+                crate::notice::send(&format!(
+                    "Sieve for {to} came to no end, the message is kept: {error}"
+                ));
+            }
+        }
+    }
+    results
+}

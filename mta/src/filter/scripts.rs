@@ -1,0 +1,177 @@
+//! The scripts: those of the site, compiled with its configuration, and those of the users, compiled when they change.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use grammar::{Diagnostic, Sources};
+use policy::sieve::{NoLibrary, Options, Program, compile};
+use policy::site::Site;
+
+/// Compiled user scripts kept (FILTER_CACHE_SIZE).
+pub const CACHE: usize = 1000;
+
+/// Largest user script, in octets.
+const SCRIPT_LIMIT: u64 = 1 << 20;
+
+/// A compiled script with its text.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub(super) program: Arc<Program>,
+    pub(super) sources: Arc<Sources>,
+}
+
+/// The scripts of the site.
+#[derive(Debug, Clone, Default)]
+pub struct SiteScripts {
+    /// `imta.filter`.
+    pub(super) system: Option<Script>,
+    /// Those that channel keywords name, by their URL.
+    pub(super) by_url: HashMap<String, Script>,
+}
+
+impl SiteScripts {
+    /// Compiles the scripts that a configuration names; what is wrong with them goes to `diagnostics`, with
+    /// the texts in `sources`.
+    pub fn load(
+        site: &Site,
+        system: Option<&(String, String)>,
+        read: &dyn Fn(&str) -> Result<String, String>,
+        sources: &mut Sources,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut scripts = SiteScripts::default();
+        let mut add = |name: &str, text: &str| {
+            let file = sources.add(name, text);
+            match compile(sources, file, &NoLibrary, &Options::default()) {
+                Ok((program, warnings)) => {
+                    diagnostics.extend(warnings);
+                    Some(Script {
+                        program: Arc::new(program),
+                        sources: Arc::new(sources.clone()),
+                    })
+                }
+                Err(errors) => {
+                    diagnostics.extend(errors);
+                    None
+                }
+            }
+        };
+        if let Some((name, text)) = system {
+            scripts.system = add(name, text);
+        }
+        let mut unread = Vec::new();
+        for channel in &site.channels {
+            let settings = &channel.settings;
+            for url in [&settings.source_filter, &settings.destination_filter]
+                .into_iter()
+                .flatten()
+            {
+                if scripts.by_url.contains_key(url) {
+                    continue;
+                }
+                match read(url.strip_prefix("file:").unwrap_or(url)) {
+                    Ok(text) => {
+                        if let Some(script) = add(url, &text) {
+                            scripts.by_url.insert(url.clone(), script);
+                        }
+                    }
+                    Err(why) => unread.push((channel.span, url.clone(), why)),
+                }
+            }
+        }
+        for (span, url, why) in unread {
+            diagnostics.push(
+                Diagnostic::error(
+                    "C021",
+                    span,
+                    format!("the Sieve script `{url}` cannot be read: {why}"),
+                )
+                .help("name a file by its full path, as `file:IMTA_TABLE:name.filter`"),
+            );
+        }
+        scripts
+    }
+}
+
+/// The users' scripts: a file each, compiled when it changes.
+#[derive(Debug)]
+pub struct UserScripts {
+    folder: PathBuf,
+    cache: Mutex<HashMap<String, Cached>>,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    changed: Option<SystemTime>,
+    len: u64,
+    script: Option<Script>,
+}
+
+impl UserScripts {
+    /// The scripts in a folder, `USER.sieve` each.
+    pub fn new(folder: PathBuf) -> Self {
+        UserScripts {
+            folder,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The script of a user; `None` where there is none, or none that compiles.
+    pub fn of(&self, uid: &str) -> Option<Script> {
+        // a user name may not leave the folder
+        crate::directory::user::check_uid(uid).ok()?;
+        let path = self.folder.join(format!("{uid}.sieve"));
+        let facts = std::fs::metadata(&path).ok()?;
+        let (changed, len) = (facts.modified().ok(), facts.len());
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache.get(uid).filter(|c| c.changed == changed && c.len == len) {
+            return cached.script.clone();
+        }
+        let script = read_script(&path, len);
+        if cache.len() >= CACHE {
+            cache.clear();
+        }
+        let script = match script {
+            Ok(script) => Some(script),
+            Err(why) => {
+                // once for each change of the script, not for each message
+                crate::notice::send(&format!(
+                    "the Sieve script of {uid} does not compile, mail is kept: {why}"
+                ));
+                None
+            }
+        };
+        cache.insert(
+            uid.to_string(),
+            Cached {
+                changed,
+                len,
+                script: script.clone(),
+            },
+        );
+        script
+    }
+}
+
+fn read_script(path: &std::path::Path, len: u64) -> Result<Script, String> {
+    if len > SCRIPT_LIMIT {
+        return Err(format!("it is larger than {SCRIPT_LIMIT} octets"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let mut sources = Sources::new();
+    let file = sources.add(path.display().to_string(), text);
+    match compile(&mut sources, file, &NoLibrary, &Options::default()) {
+        Ok((program, _)) => Ok(Script {
+            program: Arc::new(program),
+            sources: Arc::new(sources),
+        }),
+        Err(errors) => {
+            let first = errors
+                .first()
+                .map(|d| format!("{}: {}", sources.place(d.span()), d.message));
+            Err(first.unwrap_or_default())
+        }
+    }
+}
