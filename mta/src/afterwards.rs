@@ -1,10 +1,12 @@
-//! What scripts want done once their message is safely queued: vacation replies, and what `duplicate` remembers.
+//! What scripts want done once their message is safely queued: vacation replies and other mail, and what `duplicate`
+//! remembers.
 
 use std::sync::Arc;
 
 use policy::site::Site;
 
 use crate::filter::Filtered;
+use crate::letter;
 use crate::server::{Server, now};
 use crate::vacation;
 
@@ -12,6 +14,9 @@ use crate::vacation;
 pub async fn follow_up(server: &Arc<Server>, site: &Arc<Site>, filtered: Filtered) {
     for reply in filtered.replies {
         vacation::send(server, site, reply).await;
+    }
+    for letter in filtered.letters {
+        letter::send(server, site, letter).await;
     }
     let memory = server.memory.clone().filter(|_| !filtered.remember.is_empty());
     let Some(memory) = memory else { return };

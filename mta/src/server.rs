@@ -225,7 +225,7 @@ impl Server {
         for entry in spool.entries() {
             scheduler.add(&entry, now());
         }
-        let user_scripts = UserScripts::new(layout.root.join("sieve"));
+        let user_scripts = UserScripts::new(layout.root.join("sieve"), Arc::clone(&directory));
         let server = Arc::new(Server {
             memory,
             user_scripts,

@@ -1,16 +1,28 @@
 //! What the scripts decided, carried out: each action becomes a copy for somebody, or a change of the copies.
 
 use bytes::Bytes;
+use jiff::Zoned;
+use policy::message::HeaderView;
 use policy::message::edit::edited_header;
 use policy::sieve::{Action, Merged};
+use policy::site::Site;
 
-use super::Filtered;
+use super::{Filtered, Owners};
+use crate::notification::{self, About, Wanted};
 use crate::queue::PROCESS;
 use crate::transaction::{Accepted, Transaction};
 use crate::vacation::Reply;
 
+/// What is known beside the actions.
+pub(super) struct Scene<'a> {
+    pub site: &'a Site,
+    pub owners: &'a Owners,
+    pub at: &'a Zoned,
+}
+
 /// Carries out what the scripts of one recipient decided.
 pub(super) fn carry_out(
+    scene: &Scene<'_>,
     accepted: Accepted,
     merged: Merged,
     transaction: &mut Transaction,
@@ -21,11 +33,13 @@ pub(super) fn carry_out(
     let mut hold = false;
     let mut tag = None;
     let mut copies: Vec<Accepted> = Vec::new();
+    let mut told = Vec::new();
     for performed in merged.actions {
         let header = performed
             .headers
             .as_ref()
             .map(|h| Bytes::from(edited_header(&performed.message, h)));
+        let owner = scene.owners.of_level(performed.level.unwrap_or_default());
         let copy = || Accepted {
             header: header.clone(),
             ..accepted.clone()
@@ -69,7 +83,7 @@ pub(super) fn carry_out(
             } => {
                 if !transaction.envelope.no_vacation {
                     filtered.replies.push(Reply {
-                        owner: accepted.recipient.intermediate.clone(),
+                        owner: owner.address.clone(),
                         to,
                         subject,
                         reason,
@@ -80,6 +94,31 @@ pub(super) fn carry_out(
                         message_id: String::new(),
                     });
                 }
+            }
+            Action::Notify {
+                method,
+                message,
+                importance,
+                from,
+                ..
+            } => {
+                let wanted = Wanted {
+                    method: &method,
+                    from: from.as_deref(),
+                    importance: importance.as_deref(),
+                    message: message.as_deref(),
+                };
+                let about = About {
+                    owner: &owner.address,
+                    others: &owner.others,
+                    null_sender: transaction.envelope.from.is_empty(),
+                    header: &HeaderView::message(&performed.message, performed.headers.as_ref()),
+                    host: scene.site.host(),
+                    at: scene.at,
+                };
+                filtered
+                    .letters
+                    .extend(notification::letter(wanted, &about, &mut told));
             }
             Action::Discard | Action::Jettison => {}
             Action::Hold => hold = true,

@@ -5,7 +5,7 @@
 //! script of a user that does not compile, or stops with an error, means keep: mail is never lost to it, and
 //! the operator is told. An error in a script of the site keeps the configuration from loading.
 //!
-//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, hold, addtag,
+//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, notify, hold, addtag,
 //! header edits, flags. Other actions are named in the trace and in a notice as not carried out.
 //!
 //! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`CACHE`]
@@ -16,17 +16,20 @@ mod scripts;
 
 use std::sync::Arc;
 
+use jiff::Zoned;
 use policy::message::{HeaderView, Message, RawValue};
-use policy::sieve::{Envelope, Level, LevelResult, Request, merge};
+use policy::sieve::{ActionLimits, Envelope, Level, LevelResult, Request, merge};
 use policy::site::Site;
 
 use crate::callout::duplicate_key;
 use crate::evaluate::Evaluator;
+use crate::letter::Letter;
 use crate::queue::mailbox;
 use crate::transaction::{Accepted, Transaction};
 use crate::vacation::Reply;
 
-pub use scripts::{CACHE, Script, SiteScripts, UserScripts};
+use carry_out::Scene;
+pub use scripts::{CACHE, Owner, Script, SiteScripts, UserScripts};
 
 /// Largest message that scripts see, in octets.
 pub const MESSAGE_LIMIT: u64 = 32 << 20;
@@ -38,6 +41,8 @@ pub struct Filtered {
     pub refused: Vec<(Accepted, String)>,
     /// Vacation replies, to be sent once the message is safely queued.
     pub replies: Vec<Reply>,
+    /// Other mail that scripts ask for, to be sent then, too.
+    pub letters: Vec<Letter>,
     /// Keys of the duplicate memory and seconds to remember them, once the message is safely queued.
     pub remember: Vec<(String, u64)>,
 }
@@ -59,6 +64,7 @@ pub async fn run(
 ) -> Filtered {
     let message = Arc::new(Message::new(raw));
     let site = Arc::clone(evaluator.site());
+    let at = Zoned::now();
     let mut filtered = Filtered::default();
     for accepted in std::mem::take(&mut transaction.recipients) {
         let levels = levels(&site, scripts, users, transaction, &accepted);
@@ -66,7 +72,8 @@ pub async fn run(
             transaction.recipients.push(accepted);
             continue;
         }
-        let results = run_levels(evaluator, levels, transaction, &accepted, &message).await;
+        let owners = Owners::of(&site, users, &accepted);
+        let results = run_levels(evaluator, levels, transaction, (&accepted, &owners), &message).await;
         for result in &results {
             if let Some(fault) = &result.outcome.error {
                 let to = &accepted.recipient.address;
@@ -77,12 +84,18 @@ pub async fn run(
             }
         }
         for result in &results {
+            let owner = &owners.of_level(result.level).address;
             for r in &result.outcome.remember {
-                let key = duplicate_key(&accepted.recipient.intermediate, &r.handle, &r.id);
+                let key = duplicate_key(owner, &r.handle, &r.id);
                 filtered.remember.push((key, r.seconds));
             }
         }
-        let merged = merge(results);
+        let only = results.first().map(|r| r.level).unwrap_or_default();
+        let mut merged = merge(results);
+        for performed in &mut merged.actions {
+            // where there was but one level it goes without saying
+            performed.level.get_or_insert(only);
+        }
         let words: Vec<String> = merged
             .actions
             .iter()
@@ -92,7 +105,12 @@ pub async fn run(
             evaluator,
             format!("Sieve for {}: {}", accepted.recipient.address, words.join(", ")),
         );
-        carry_out::carry_out(accepted, merged, transaction, &mut filtered);
+        let scene = Scene {
+            site: &site,
+            owners: &owners,
+            at: &at,
+        };
+        carry_out::carry_out(&scene, accepted, merged, transaction, &mut filtered);
     }
     let id = HeaderView::message(&message, None)
         .values("Message-ID")
@@ -102,6 +120,34 @@ pub async fn run(
         reply.message_id = id.clone().unwrap_or_default();
     }
     filtered
+}
+
+/// Whose the scripts of one recipient are.
+struct Owners {
+    /// Of those of the site: the postmaster.
+    system: Owner,
+    /// Of the recipient's own.
+    user: Owner,
+}
+
+impl Owners {
+    fn of(site: &Site, users: &UserScripts, accepted: &Accepted) -> Self {
+        let postmaster = format!("postmaster@{}", site.host());
+        let system = Owner {
+            address: site.options.text("RETURN_ADDRESS", &postmaster).to_string(),
+            others: Vec::new(),
+        };
+        let known = mailbox(site, &accepted.channel, &accepted.recipient.address);
+        let user = users.owner(&known.unwrap_or_default(), &accepted.recipient.intermediate);
+        Owners { system, user }
+    }
+
+    fn of_level(&self, level: Level) -> &Owner {
+        match level {
+            Level::System => &self.system,
+            Level::User => &self.user,
+        }
+    }
 }
 
 /// The scripts of one recipient, the least specific first.
@@ -122,7 +168,11 @@ fn levels(
         named(destination.and_then(|c| c.settings.destination_filter.as_ref())).map(|s| (Level::System, s)),
     );
     if let Some(uid) = mailbox(site, &accepted.channel, &accepted.recipient.address) {
-        levels.extend(users.of(&uid).map(|s| (Level::User, s)));
+        levels.extend(
+            users
+                .of(&uid, ActionLimits::of_site(&site.options))
+                .map(|s| (Level::User, s)),
+        );
     }
     levels
 }
@@ -131,9 +181,11 @@ async fn run_levels(
     evaluator: &mut Evaluator,
     levels: Vec<(Level, Script)>,
     transaction: &Transaction,
-    accepted: &Accepted,
+    (accepted, owners): (&Accepted, &Owners),
     message: &Arc<Message>,
 ) -> Vec<LevelResult> {
+    let site = Arc::clone(evaluator.site());
+    let options = &site.options;
     let mut results: Vec<LevelResult> = Vec::new();
     for (level, script) in levels {
         let envelope = Envelope {
@@ -147,6 +199,11 @@ async fn run_levels(
         };
         let mut request = Request::new(Arc::clone(&script.program), Arc::clone(message), envelope);
         request.level = level;
+        request.limits = ActionLimits::of_site(options);
+        request.redirect_add_resent = options.number("SIEVE_REDIRECT_ADD_RESENT", 1) != 0;
+        let owner = owners.of_level(level);
+        request.owner.clone_from(&owner.address);
+        request.addresses.clone_from(&owner.others);
         if let Some(last) = results.last() {
             request.follow(&last.outcome);
         }

@@ -1,13 +1,16 @@
 //! The scripts: those of the site, compiled with its configuration, and those of the users, compiled when they change.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use grammar::{Diagnostic, Sources};
-use policy::sieve::{NoLibrary, Options, Program, compile};
+use policy::sieve::{ActionLimits, NoLibrary, Options, Program, compile};
 use policy::site::Site;
+
+use crate::directory::Directory;
 
 /// Compiled user scripts kept (FILTER_CACHE_SIZE).
 pub const CACHE: usize = 1000;
@@ -42,9 +45,10 @@ impl SiteScripts {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut scripts = SiteScripts::default();
+        let options = options(ActionLimits::of_site(&site.options));
         let mut add = |name: &str, text: &str| {
             let file = sources.add(name, text);
-            match compile(sources, file, &NoLibrary, &Options::default()) {
+            match compile(sources, file, &NoLibrary, &options) {
                 Ok((program, warnings)) => {
                     diagnostics.extend(warnings);
                     Some(Script {
@@ -95,41 +99,71 @@ impl SiteScripts {
     }
 }
 
+/// On whose behalf a script runs: whom its mail comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The primary address.
+    pub address: String,
+    /// Other addresses that are the owner's.
+    pub others: Vec<String>,
+}
+
 /// The users' scripts: a file each, compiled when it changes.
 #[derive(Debug)]
 pub struct UserScripts {
     folder: PathBuf,
+    directory: Arc<ArcSwap<Directory>>,
     cache: Mutex<HashMap<String, Cached>>,
 }
 
 #[derive(Debug, Clone)]
 struct Cached {
+    limits: ActionLimits,
     changed: Option<SystemTime>,
     len: u64,
     script: Option<Script>,
 }
 
 impl UserScripts {
-    /// The scripts in a folder, `USER.sieve` each.
-    pub fn new(folder: PathBuf) -> Self {
+    /// The scripts in a folder, `USER.sieve` each, of the users of a directory.
+    pub fn new(folder: PathBuf, directory: Arc<ArcSwap<Directory>>) -> Self {
         UserScripts {
             folder,
+            directory,
             cache: Mutex::default(),
         }
     }
 
+    /// Whose a script is: the user's own addresses; `address` is that of a recipient whom nobody knows.
+    pub fn owner(&self, uid: &str, address: &str) -> Owner {
+        let directory = self.directory.load();
+        match directory.by_uid(uid) {
+            Some(user) => Owner {
+                address: user.mail.clone(),
+                others: user.aliases.clone(),
+            },
+            None => Owner {
+                address: address.to_string(),
+                others: Vec::new(),
+            },
+        }
+    }
+
     /// The script of a user; `None` where there is none, or none that compiles.
-    pub fn of(&self, uid: &str) -> Option<Script> {
+    pub fn of(&self, uid: &str, limits: ActionLimits) -> Option<Script> {
         // a user name may not leave the folder
         crate::directory::user::check_uid(uid).ok()?;
         let path = self.folder.join(format!("{uid}.sieve"));
         let facts = std::fs::metadata(&path).ok()?;
         let (changed, len) = (facts.modified().ok(), facts.len());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache.get(uid).filter(|c| c.changed == changed && c.len == len) {
+        if let Some(cached) = cache
+            .get(uid)
+            .filter(|c| c.changed == changed && c.len == len && c.limits == limits)
+        {
             return cached.script.clone();
         }
-        let script = read_script(&path, len);
+        let script = read_script(&path, len, limits);
         if cache.len() >= CACHE {
             cache.clear();
         }
@@ -146,6 +180,7 @@ impl UserScripts {
         cache.insert(
             uid.to_string(),
             Cached {
+                limits,
                 changed,
                 len,
                 script: script.clone(),
@@ -155,14 +190,21 @@ impl UserScripts {
     }
 }
 
-fn read_script(path: &std::path::Path, len: u64) -> Result<Script, String> {
+fn options(limits: ActionLimits) -> Options {
+    Options {
+        limits,
+        ..Options::default()
+    }
+}
+
+fn read_script(path: &Path, len: u64, limits: ActionLimits) -> Result<Script, String> {
     if len > SCRIPT_LIMIT {
         return Err(format!("it is larger than {SCRIPT_LIMIT} octets"));
     }
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let mut sources = Sources::new();
     let file = sources.add(path.display().to_string(), text);
-    match compile(&mut sources, file, &NoLibrary, &Options::default()) {
+    match compile(&mut sources, file, &NoLibrary, &options(limits)) {
         Ok((program, _)) => Ok(Script {
             program: Arc::new(program),
             sources: Arc::new(sources),
