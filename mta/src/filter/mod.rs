@@ -12,6 +12,7 @@
 //! compiled user scripts.
 
 mod carry_out;
+pub mod library;
 mod scripts;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::transaction::{Accepted, Transaction};
 use crate::vacation::Reply;
 
 use carry_out::Scene;
-pub use scripts::{CACHE, Owner, Script, SiteScripts, UserScripts};
+pub use scripts::{CACHE, Owner, Script, SiteScripts, UserScripts, options};
 
 /// Largest message that scripts see, in octets.
 pub const MESSAGE_LIMIT: u64 = 32 << 20;

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use grammar::{Diagnostic, Sources};
-use policy::sieve::{ActionLimits, NoLibrary, Options, Program, compile};
+use policy::sieve::{ActionLimits, Options, Program, compile};
 use policy::site::Site;
 
+use super::library::{self, OfSite, Seen, Shelf};
 use crate::directory::Directory;
 
 /// Compiled user scripts kept (FILTER_CACHE_SIZE).
 pub const CACHE: usize = 1000;
-
-/// Largest user script, in octets.
-const SCRIPT_LIMIT: u64 = 1 << 20;
 
 /// A compiled script with its text.
 #[derive(Debug, Clone)]
@@ -46,9 +43,10 @@ impl SiteScripts {
     ) -> Self {
         let mut scripts = SiteScripts::default();
         let options = options(ActionLimits::of_site(&site.options));
+        let library = OfSite { read };
         let mut add = |name: &str, text: &str| {
             let file = sources.add(name, text);
-            match compile(sources, file, &NoLibrary, &options) {
+            match compile(sources, file, &library, &options) {
                 Ok((program, warnings)) => {
                     diagnostics.extend(warnings);
                     Some(Script {
@@ -119,8 +117,8 @@ pub struct UserScripts {
 #[derive(Debug, Clone)]
 struct Cached {
     limits: ActionLimits,
-    changed: Option<SystemTime>,
-    len: u64,
+    /// The script and all that it includes.
+    seen: Vec<Seen>,
     script: Option<Script>,
 }
 
@@ -154,16 +152,21 @@ impl UserScripts {
         // a user name may not leave the folder
         crate::directory::user::check_uid(uid).ok()?;
         let path = self.folder.join(format!("{uid}.sieve"));
-        let facts = std::fs::metadata(&path).ok()?;
-        let (changed, len) = (facts.modified().ok(), facts.len());
+        let own = Seen::at(path);
+        if !own.is_there() {
+            return None;
+        }
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache
-            .get(uid)
-            .filter(|c| c.changed == changed && c.len == len && c.limits == limits)
+        if let Some(cached) = cache.get(uid)
+            && cached.limits == limits
+            && cached.seen.first() == Some(&own)
+            && cached.seen.iter().skip(1).all(Seen::is_unchanged)
         {
             return cached.script.clone();
         }
-        let script = read_script(&path, len, limits);
+        let shelf = Shelf::of_user(&self.folder, uid);
+        let script = read_script(own.path(), &shelf, limits);
+        let seen = std::iter::once(own).chain(shelf.into_seen()).collect();
         if cache.len() >= CACHE {
             cache.clear();
         }
@@ -181,8 +184,7 @@ impl UserScripts {
             uid.to_string(),
             Cached {
                 limits,
-                changed,
-                len,
+                seen,
                 script: script.clone(),
             },
         );
@@ -190,21 +192,19 @@ impl UserScripts {
     }
 }
 
-fn options(limits: ActionLimits) -> Options {
+/// What the compiler has to know of this site.
+pub fn options(limits: ActionLimits) -> Options {
     Options {
         limits,
         ..Options::default()
     }
 }
 
-fn read_script(path: &Path, len: u64, limits: ActionLimits) -> Result<Script, String> {
-    if len > SCRIPT_LIMIT {
-        return Err(format!("it is larger than {SCRIPT_LIMIT} octets"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+fn read_script(path: &Path, shelf: &Shelf, limits: ActionLimits) -> Result<Script, String> {
+    let text = library::read(path)?.ok_or("it is gone")?;
     let mut sources = Sources::new();
     let file = sources.add(path.display().to_string(), text);
-    match compile(&mut sources, file, &NoLibrary, &options(limits)) {
+    match compile(&mut sources, file, shelf, &options(limits)) {
         Ok((program, _)) => Ok(Script {
             program: Arc::new(program),
             sources: Arc::new(sources),

@@ -8,6 +8,7 @@ mod examples;
 mod expiry;
 mod headers;
 mod hostile;
+mod includes;
 mod notifications;
 mod privileges;
 mod readdress;
