@@ -8,12 +8,13 @@ use std::sync::Arc;
 use policy::message::edit::write_field;
 use policy::site::Site;
 
+use crate::capture::CAPTURED;
 use crate::queue::own_mail_channel;
 use crate::server::{Server, now};
 use crate::transaction::{Accepted, OwnMessage, Transaction};
 
 /// A message that is ready to go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Letter {
     /// Envelope From; empty for the null sender.
     pub from: String,
@@ -23,6 +24,10 @@ pub struct Letter {
     pub content: Vec<u8>,
     /// Its Message-ID, with angle brackets.
     pub message_id: String,
+    /// A mailbox here that keeps a copy (`:fcc`).
+    pub filed: Option<Box<Accepted>>,
+    /// It is a copy for somebody who watches, which is not captured again.
+    pub captured: bool,
 }
 
 /// A message while it is written.
@@ -48,6 +53,16 @@ impl Text {
         self.raw(&format!("Content-Transfer-Encoding: {encoding}\r\n\r\n"));
         self.lines(text);
         self.finish()
+    }
+
+    /// Adds a line of a part that is made of fields, neither folded nor encoded.
+    pub fn line(&mut self, name: &str, value: &str) {
+        self.raw(&format!("{name}: {}\r\n", one_line(value)));
+    }
+
+    /// Adds octets as they are.
+    pub fn octets(&mut self, octets: &[u8]) {
+        self.out.extend_from_slice(octets);
     }
 
     /// Adds text as it is.
@@ -98,6 +113,10 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, letter: Letter) {
     for to in &letter.to {
         transaction.take(Accepted::by_process(site, to));
     }
+    if letter.captured {
+        transaction.envelope.application = CAPTURED.to_string();
+    }
+    transaction.recipients.extend(letter.filed.map(|filed| *filed));
     let message = OwnMessage {
         eight_bit: !letter.content.is_ascii(),
         content: letter.content.into(),

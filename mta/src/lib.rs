@@ -19,6 +19,7 @@
 pub mod access;
 mod afterwards;
 pub mod callout;
+pub mod capture;
 pub mod configuration;
 pub mod control;
 pub mod directory;

@@ -10,10 +10,10 @@ use policy::site::Site;
 
 use crate::letter::{self, Letter, Text, bare};
 use crate::server::{Server, now};
-use crate::transaction::{date, unique_id};
+use crate::transaction::{Accepted, date, unique_id};
 
 /// A reply that a script asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Reply {
     /// Who replies.
     pub owner: String,
@@ -33,6 +33,8 @@ pub struct Reply {
     pub interval: u64,
     /// Message-ID of the message replied to.
     pub message_id: String,
+    /// A mailbox here that keeps a copy (`:fcc`).
+    pub filed: Option<Accepted>,
 }
 
 /// Sends a reply, unless its sender had one lately.
@@ -67,6 +69,8 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
         to: vec![reply.to.clone()],
         content: build(&reply, &id, site.host(), &Zoned::now()),
         message_id: format!("<{id}@{}>", site.host()),
+        filed: reply.filed.map(Box::new),
+        captured: false,
     };
     letter::send(server, site, letter).await;
 }
@@ -127,6 +131,7 @@ mod tests {
             key: "k".into(),
             interval: 60,
             message_id: "<1@x>".into(),
+            filed: None,
         };
         let text = String::from_utf8(build(&reply, "ID", "mail.example.com", &Zoned::now())).unwrap();
         assert!(

@@ -194,6 +194,17 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "168",
         "hours between two replies of a Sieve `vacation` that says nothing",
     ),
+    ("LOG_CONVERSION_TAG", "0", "dual: conversion tags"),
+    (
+        "LOG_FILTER",
+        "0",
+        "dual: what Sieve scripts did, and where; on by default in XML",
+    ),
+    (
+        "LOG_TRANSACTIONLOG",
+        "0",
+        "dual: text of the Sieve action `transactionlog`",
+    ),
     ("MAX_ADDHEADERS", "15", "`addheader` actions of a user's script"),
     (
         "MAX_DUPLICATES",

@@ -5,24 +5,27 @@
 //! script of a user that does not compile, or stops with an error, means keep: mail is never lost to it, and
 //! the operator is told. An error in a script of the site keeps the configuration from loading.
 //!
-//! Carried out here: keep, fileinto, redirect, discard, jettison, reject, ereject, refuse, vacation, notify, hold, addtag,
-//! header edits, flags. Other actions are named in the trace and in a notice as not carried out.
+//! Carried out here ([`carry_out`]): all actions, but for the deliver-by arguments of redirect. What changes of the
+//! message for one recipient changes for that one alone.
 //!
 //! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`CACHE`]
 //! compiled user scripts.
 
 mod carry_out;
+mod effects;
 pub mod library;
 mod scripts;
+mod texts;
 
 use std::sync::Arc;
 
 use jiff::Zoned;
 use policy::message::{HeaderView, Message, RawValue};
-use policy::sieve::{ActionLimits, Envelope, Level, LevelResult, Request, merge};
+use policy::sieve::{Action, ActionLimits, Envelope, Level, LevelResult, Program, Request, merge};
 use policy::site::Site;
 
 use crate::callout::duplicate_key;
+use crate::capture::{self, Capture};
 use crate::evaluate::Evaluator;
 use crate::letter::Letter;
 use crate::queue::mailbox;
@@ -44,6 +47,10 @@ pub struct Filtered {
     pub replies: Vec<Reply>,
     /// Other mail that scripts ask for, to be sent then, too.
     pub letters: Vec<Letter>,
+    /// Copies for those who watch, which [`run`] makes letters of.
+    captures: Vec<Capture>,
+    /// Site counters and what is added to them (`adjustcounter`), once the message is safely queued.
+    pub counted: Vec<(u64, i64)>,
     /// Keys of the duplicate memory and seconds to remember them, once the message is safely queued.
     pub remember: Vec<(String, u64)>,
 }
@@ -66,6 +73,7 @@ pub async fn run(
     let message = Arc::new(Message::new(raw));
     let site = Arc::clone(evaluator.site());
     let at = Zoned::now();
+    let mut counted = Vec::new();
     let mut filtered = Filtered::default();
     for accepted in std::mem::take(&mut transaction.recipients) {
         let levels = levels(&site, scripts, users, transaction, &accepted);
@@ -74,8 +82,9 @@ pub async fn run(
             continue;
         }
         let owners = Owners::of(&site, users, &accepted);
-        let results = run_levels(evaluator, levels, transaction, (&accepted, &owners), &message).await;
-        for result in &results {
+        let mut results = run_levels(evaluator, levels, transaction, (&accepted, &owners), &message).await;
+        count_once(&mut results, &mut counted);
+        for Run { result, .. } in &results {
             if let Some(fault) = &result.outcome.error {
                 let to = &accepted.recipient.address;
                 say(
@@ -84,15 +93,15 @@ pub async fn run(
                 );
             }
         }
-        for result in &results {
+        for Run { result, .. } in &results {
             let owner = &owners.of_level(result.level).address;
             for r in &result.outcome.remember {
                 let key = duplicate_key(owner, &r.handle, &r.id);
                 filtered.remember.push((key, r.seconds));
             }
         }
-        let only = results.first().map(|r| r.level).unwrap_or_default();
-        let mut merged = merge(results);
+        let only = results.first().map(|r| r.result.level).unwrap_or_default();
+        let mut merged = merge(results.into_iter().map(|r| r.result).collect());
         for performed in &mut merged.actions {
             // where there was but one level it goes without saying
             performed.level.get_or_insert(only);
@@ -110,6 +119,7 @@ pub async fn run(
             site: &site,
             owners: &owners,
             at: &at,
+            message: &message,
         };
         carry_out::carry_out(&scene, accepted, merged, transaction, &mut filtered);
     }
@@ -120,7 +130,36 @@ pub async fn run(
     for reply in &mut filtered.replies {
         reply.message_id = id.clone().unwrap_or_default();
     }
+    let captures = std::mem::take(&mut filtered.captures);
+    filtered.letters.extend(
+        captures
+            .iter()
+            .map(|c| capture::letter(c, &transaction.envelope, site.host(), &at)),
+    );
     filtered
+}
+
+/// One script's run.
+struct Run {
+    script: Script,
+    result: LevelResult,
+}
+
+/// Lets a script that does not depend on the recipient count a message once, not for each recipient. `counted` has
+/// the scripts that have counted.
+fn count_once(results: &mut [Run], counted: &mut Vec<Arc<Program>>) {
+    for run in results {
+        let program = &run.script.program;
+        if program.is_recipient_specific() {
+            continue;
+        }
+        if counted.iter().any(|c| Arc::ptr_eq(c, program)) {
+            let actions = &mut run.result.outcome.actions;
+            actions.retain(|p| !matches!(p.action, Action::AdjustCounter { .. }));
+        } else {
+            counted.push(Arc::clone(program));
+        }
+    }
 }
 
 /// Whose the scripts of one recipient are.
@@ -184,10 +223,10 @@ async fn run_levels(
     transaction: &Transaction,
     (accepted, owners): (&Accepted, &Owners),
     message: &Arc<Message>,
-) -> Vec<LevelResult> {
+) -> Vec<Run> {
     let site = Arc::clone(evaluator.site());
     let options = &site.options;
-    let mut results: Vec<LevelResult> = Vec::new();
+    let mut results: Vec<Run> = Vec::new();
     for (level, script) in levels {
         let envelope = Envelope {
             from: transaction.envelope.from.clone(),
@@ -206,12 +245,15 @@ async fn run_levels(
         request.owner.clone_from(&owner.address);
         request.addresses.clone_from(&owner.others);
         if let Some(last) = results.last() {
-            request.follow(&last.outcome);
+            request.follow(&last.result.outcome);
         }
         match evaluator.sieve(request, Arc::clone(&script.sources)).await {
-            Ok(outcome) => results.push(LevelResult {
-                level,
-                outcome: *outcome,
+            Ok(outcome) => results.push(Run {
+                script,
+                result: LevelResult {
+                    level,
+                    outcome: *outcome,
+                },
             }),
             Err(error) => {
                 let to = &accepted.recipient.address;

@@ -4,6 +4,7 @@ mod auth;
 mod certificate;
 mod crash;
 mod delivery;
+mod effects;
 mod examples;
 mod expiry;
 mod headers;

@@ -135,8 +135,7 @@ impl Session {
             Err(error) => return self.not_queued(error),
         };
         self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        self.server
-            .queued(&queued.entries, &transaction.envelope.source_channel);
+        self.server.queued(&queued, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
         follow_up(&self.server, &site, filtered).await;
