@@ -1,6 +1,7 @@
 //! End to end: a real server, real sockets, real files.
 
 mod auth;
+mod bodies;
 mod certificate;
 mod crash;
 mod delivery;
