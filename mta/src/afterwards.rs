@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use policy::site::Site;
 
-use crate::filter::Filtered;
+use crate::filter::{Filtered, trouble};
 use crate::letter;
 use crate::server::{Server, now};
 use crate::vacation;
@@ -21,6 +21,9 @@ pub async fn follow_up(server: &Arc<Server>, site: &Arc<Site>, filtered: Filtere
         if let Some(counter) = counter.and_then(|n| server.counters.site.get(n)) {
             counter.fetch_add(change, Ordering::Relaxed);
         }
+    }
+    for trouble in filtered.troubles {
+        trouble::tell(server, site, trouble).await;
     }
     for letter in filtered.letters {
         letter::send(server, site, letter).await;

@@ -257,6 +257,16 @@ impl Site {
         })
     }
 
+    /// Waits until the trace of the last session says something: a session is recorded when it has ended.
+    pub fn explained(&self, text: &str) {
+        let mut trace = String::new();
+        let found = crate::wait::poll(crate::PATIENCE, || {
+            trace = self.sluice(["explain", "--last"]).out;
+            trace.contains(text).then_some(())
+        });
+        found.unwrap_or_else(|| panic!("{text:?} is not in\n{trace}"));
+    }
+
     /// The log.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.root.join("log/mail.log_current")).unwrap_or_default();

@@ -35,7 +35,8 @@ pub(super) fn carry_out(
     filtered: &mut Filtered,
 ) {
     let keep_as_it_was = merged.actions.is_empty();
-    let effects = Effects::of(&merged.actions, &transaction.envelope);
+    let mut effects = Effects::of(&merged.actions, &transaction.envelope);
+    effects.noted.filter.clone_from(&accepted.noted.filter);
     let mut bearer = Bearer {
         scene,
         accepted,
@@ -314,18 +315,4 @@ impl Bearer<'_> {
 /// The folder that a mailbox name means; none for the inbox.
 fn folder(mailbox: &str) -> Option<String> {
     (!mailbox.eq_ignore_ascii_case("INBOX")).then(|| mailbox.to_string())
-}
-
-/// An action in words.
-pub(super) fn action_text(action: &Action) -> String {
-    let value = serde_json::to_value(action).unwrap_or_default();
-    let name = value["action"].as_str().unwrap_or("?").to_string();
-    let detail = ["mailbox", "address", "reason", "tag"]
-        .iter()
-        .find_map(|k| value[k].as_str());
-    match (detail, value["implicit"].as_bool()) {
-        (Some(detail), _) => format!("{name} {detail}"),
-        (None, Some(true)) => format!("{name} (implicit)"),
-        _ => name,
-    }
 }

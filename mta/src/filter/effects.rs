@@ -15,7 +15,7 @@ pub(super) struct Effects {
     prefix: String,
     suffix: String,
     hold: bool,
-    noted: Noted,
+    pub noted: Noted,
 }
 
 impl Effects {

@@ -16,6 +16,8 @@ mod effects;
 pub mod library;
 mod scripts;
 mod texts;
+pub mod trouble;
+mod words;
 
 use std::sync::Arc;
 
@@ -33,7 +35,10 @@ use crate::transaction::{Accepted, Transaction};
 use crate::vacation::Reply;
 
 use carry_out::Scene;
-pub use scripts::{CACHE, Owner, Script, SiteScripts, UserScripts, options};
+use trouble::Trouble;
+use words::Places;
+
+pub use scripts::{Bad, CACHE, Owner, Script, SiteScripts, UserScripts, options};
 
 /// Largest message that scripts see, in octets.
 pub const MESSAGE_LIMIT: u64 = 32 << 20;
@@ -47,6 +52,8 @@ pub struct Filtered {
     pub replies: Vec<Reply>,
     /// Other mail that scripts ask for, to be sent then, too.
     pub letters: Vec<Letter>,
+    /// Scripts that do not work, of which their owners are told then.
+    pub troubles: Vec<Trouble>,
     /// Copies for those who watch, which [`run`] makes letters of.
     captures: Vec<Capture>,
     /// Site counters and what is added to them (`adjustcounter`), once the message is safely queued.
@@ -57,7 +64,10 @@ pub struct Filtered {
 
 /// Whether any recipient of a transaction has a script that wants to see its message.
 pub fn applies(site: &Site, scripts: &SiteScripts, users: &UserScripts, transaction: &Transaction) -> bool {
-    let has_script = |a| !levels(site, scripts, users, transaction, a).is_empty();
+    let has_script = |a| {
+        let (levels, bad) = levels(site, scripts, users, transaction, a);
+        !levels.is_empty() || bad.is_some()
+    };
     transaction.recipients.iter().any(has_script)
 }
 
@@ -76,45 +86,64 @@ pub async fn run(
     let mut counted = Vec::new();
     let mut filtered = Filtered::default();
     for accepted in std::mem::take(&mut transaction.recipients) {
-        let levels = levels(&site, scripts, users, transaction, &accepted);
-        if levels.is_empty() {
+        let (levels, bad) = levels(&site, scripts, users, transaction, &accepted);
+        if levels.is_empty() && bad.is_none() {
             transaction.recipients.push(accepted);
             continue;
         }
+        let to = accepted.recipient.address.clone();
         let owners = Owners::of(&site, users, &accepted);
-        let mut results = run_levels(evaluator, levels, transaction, (&accepted, &owners), &message).await;
-        count_once(&mut results, &mut counted);
-        for Run { result, .. } in &results {
-            if let Some(fault) = &result.outcome.error {
-                let to = &accepted.recipient.address;
-                say(
-                    evaluator,
-                    format!("Sieve for {to} stopped: {fault}; the message is kept"),
-                );
-            }
+        let mut runs = run_levels(evaluator, levels, transaction, (&accepted, &owners), &message).await;
+        count_once(&mut runs, &mut counted);
+        let places = Places::of(&runs);
+        let mut faults = Vec::new();
+        if let Some(bad) = bad {
+            let owner = &owners.user.address;
+            filtered.troubles.push(Trouble::compiling(owner, &bad.all));
+            faults.push(bad.first.clone());
         }
-        for Run { result, .. } in &results {
-            let owner = &owners.of_level(result.level).address;
+        for Run { result, .. } in &runs {
+            let owner = owners.of_level(result.level);
+            if let Some(fault) = &result.outcome.error {
+                let text = places.fault(result.level, fault);
+                match result.level {
+                    Level::User => filtered
+                        .troubles
+                        .push(Trouble::running(&owner.address, &text, &message)),
+                    Level::System => {
+                        crate::notice::send(&format!("Sieve for {to} stopped, the message is kept: {text}"));
+                    }
+                }
+                faults.push(text);
+            }
             for r in &result.outcome.remember {
-                let key = duplicate_key(owner, &r.handle, &r.id);
+                let key = duplicate_key(&owner.address, &r.handle, &r.id);
                 filtered.remember.push((key, r.seconds));
             }
         }
-        let only = results.first().map(|r| r.result.level).unwrap_or_default();
-        let mut merged = merge(results.into_iter().map(|r| r.result).collect());
+        for fault in &faults {
+            say(
+                evaluator,
+                format!("Sieve for {to} failed, the message is kept: {fault}"),
+            );
+        }
+        let only = runs.first().map(|r| r.result.level).unwrap_or_default();
+        let mut merged = merge(runs.into_iter().map(|r| r.result).collect());
         for performed in &mut merged.actions {
             // where there was but one level it goes without saying
             performed.level.get_or_insert(only);
         }
-        let words: Vec<String> = merged
-            .actions
-            .iter()
-            .map(|p| carry_out::action_text(&p.action))
-            .collect();
-        say(
-            evaluator,
-            format!("Sieve for {}: {}", accepted.recipient.address, words.join(", ")),
-        );
+        if !merged.actions.is_empty() {
+            say(
+                evaluator,
+                format!("Sieve for {to}: {}", places.tell(&merged.actions)),
+            );
+        }
+        let mut accepted = accepted;
+        accepted.noted.filter = places.log(&merged.actions);
+        for fault in &faults {
+            accepted.noted.filter.push_str(&format!(" error: {fault}"));
+        }
         let scene = Scene {
             site: &site,
             owners: &owners,
@@ -190,14 +219,14 @@ impl Owners {
     }
 }
 
-/// The scripts of one recipient, the least specific first.
+/// The scripts of one recipient, the least specific first, and what is wrong with the recipient's own.
 fn levels(
     site: &Site,
     scripts: &SiteScripts,
     users: &UserScripts,
     transaction: &Transaction,
     accepted: &Accepted,
-) -> Vec<(Level, Script)> {
+) -> (Vec<(Level, Script)>, Option<Arc<Bad>>) {
     let named = |url: Option<&String>| url.and_then(|u| scripts.by_url.get(u)).cloned();
     let source = site.channel(&transaction.envelope.source_channel);
     let destination = site.channel(&accepted.channel);
@@ -207,14 +236,15 @@ fn levels(
     levels.extend(
         named(destination.and_then(|c| c.settings.destination_filter.as_ref())).map(|s| (Level::System, s)),
     );
+    let mut bad = None;
     if let Some(uid) = mailbox(site, &accepted.channel, &accepted.recipient.address) {
-        levels.extend(
-            users
-                .of(&uid, ActionLimits::of_site(&site.options))
-                .map(|s| (Level::User, s)),
-        );
+        match users.of(&uid, ActionLimits::of_site(&site.options)) {
+            Some(Ok(script)) => levels.push((Level::User, script)),
+            Some(Err(why)) => bad = Some(why),
+            None => {}
+        }
     }
-    levels
+    (levels, bad)
 }
 
 async fn run_levels(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use grammar::diagnostic::Severity;
 use grammar::{Diagnostic, Sources};
 use policy::sieve::{ActionLimits, Options, Program, compile};
 use policy::site::Site;
@@ -97,6 +98,24 @@ impl SiteScripts {
     }
 }
 
+/// A script that does not compile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    /// The first error, on one line with its place.
+    pub first: String,
+    /// All errors, each drawn at its word.
+    pub all: String,
+}
+
+impl From<String> for Bad {
+    fn from(why: String) -> Self {
+        Bad {
+            first: why.clone(),
+            all: why,
+        }
+    }
+}
+
 /// On whose behalf a script runs: whom its mail comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -119,7 +138,7 @@ struct Cached {
     limits: ActionLimits,
     /// The script and all that it includes.
     seen: Vec<Seen>,
-    script: Option<Script>,
+    script: Result<Script, Arc<Bad>>,
 }
 
 impl UserScripts {
@@ -147,8 +166,8 @@ impl UserScripts {
         }
     }
 
-    /// The script of a user; `None` where there is none, or none that compiles.
-    pub fn of(&self, uid: &str, limits: ActionLimits) -> Option<Script> {
+    /// The script of a user, or what is wrong with it; `None` where there is none.
+    pub fn of(&self, uid: &str, limits: ActionLimits) -> Option<Result<Script, Arc<Bad>>> {
         // a user name may not leave the folder
         crate::directory::user::check_uid(uid).ok()?;
         let path = self.folder.join(format!("{uid}.sieve"));
@@ -162,24 +181,22 @@ impl UserScripts {
             && cached.seen.first() == Some(&own)
             && cached.seen.iter().skip(1).all(Seen::is_unchanged)
         {
-            return cached.script.clone();
+            return Some(cached.script.clone());
         }
         let shelf = Shelf::of_user(&self.folder, uid);
-        let script = read_script(own.path(), &shelf, limits);
+        let name = format!("sieve/{uid}.sieve");
+        let script = read_script(own.path(), &name, &shelf, limits).map_err(Arc::new);
         let seen = std::iter::once(own).chain(shelf.into_seen()).collect();
         if cache.len() >= CACHE {
             cache.clear();
         }
-        let script = match script {
-            Ok(script) => Some(script),
-            Err(why) => {
-                // once for each change of the script, not for each message
-                crate::notice::send(&format!(
-                    "the Sieve script of {uid} does not compile, mail is kept: {why}"
-                ));
-                None
-            }
-        };
+        if let Err(bad) = &script {
+            // once for each change of the script, not for each message
+            crate::notice::send(&format!(
+                "the Sieve script of {uid} does not compile, mail is kept: {}",
+                bad.first
+            ));
+        }
         cache.insert(
             uid.to_string(),
             Cached {
@@ -188,7 +205,7 @@ impl UserScripts {
                 script: script.clone(),
             },
         );
-        script
+        Some(script)
     }
 }
 
@@ -200,10 +217,13 @@ pub fn options(limits: ActionLimits) -> Options {
     }
 }
 
-fn read_script(path: &Path, shelf: &Shelf, limits: ActionLimits) -> Result<Script, String> {
-    let text = library::read(path)?.ok_or("it is gone")?;
+/// Compiles a script, which its errors call by `name`.
+fn read_script(path: &Path, name: &str, shelf: &Shelf, limits: ActionLimits) -> Result<Script, Bad> {
+    let unread = |why: String| Bad::from(format!("{name} cannot be read: {why}"));
+    let text = library::read(path).map_err(unread)?;
+    let text = text.ok_or_else(|| unread("it is gone".into()))?;
     let mut sources = Sources::new();
-    let file = sources.add(path.display().to_string(), text);
+    let file = sources.add(name, text);
     match compile(&mut sources, file, shelf, &options(limits)) {
         Ok((program, _)) => Ok(Script {
             program: Arc::new(program),
@@ -211,9 +231,17 @@ fn read_script(path: &Path, shelf: &Shelf, limits: ActionLimits) -> Result<Scrip
         }),
         Err(errors) => {
             let first = errors
-                .first()
+                .iter()
+                .find(|d| d.severity == Severity::Error)
                 .map(|d| format!("{}: {}", sources.place(d.span()), d.message));
-            Err(first.unwrap_or_default())
+            let all: Vec<String> = errors
+                .iter()
+                .map(|d| d.render(&sources, false).trim_end().to_string())
+                .collect();
+            Err(Bad {
+                first: first.unwrap_or_default(),
+                all: all.join("\n\n"),
+            })
         }
     }
 }

@@ -39,8 +39,7 @@ fn scripts_include_their_own_and_the_shared_ones_and_see_changes() {
     site.script("bob/shared", "discard;\n");
     // what is not there is an error while the script runs: the message is kept, and the log says why
     assert_eq!(delivered(&site, &server, "Shared 1"), "");
-    let trace = site.sluice(["explain", "--last"]).expect(0);
-    assert!(trace.contains("there is no script global/shared"), "{trace}");
+    site.explained("there is no script global/shared");
     // it is found once it is there
     site.script("global/shared", &file("Shared"));
     assert_eq!(delivered(&site, &server, "Shared 2"), "Shared");
@@ -66,8 +65,7 @@ fn no_include_leaves_its_folder_and_optional_ones_may_be_missing() {
     site.script("alice", &format!("{MAIN}include :personal \"loop\";\n"));
     site.script("alice/loop", &format!("{MAIN}include :personal \"loop\";\n"));
     assert_eq!(delivered(&site, &server, "loop 8"), "");
-    let trace = site.sluice(["explain", "--last"]).expect(0);
-    assert!(trace.contains("script personal/loop includes itself"), "{trace}");
+    site.explained("script personal/loop includes itself");
     // an error in an included script is named with its place
     site.script(
         "alice",

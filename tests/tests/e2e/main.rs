@@ -21,3 +21,4 @@ mod scripts;
 mod sending;
 mod tools;
 mod trace;
+mod troubles;

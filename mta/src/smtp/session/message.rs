@@ -214,22 +214,30 @@ impl Session {
         filtered: &Filtered,
         returned: (Bytes, u32),
     ) -> Result<(), SpoolError> {
-        let by_script = filtered
-            .refused
-            .iter()
-            .map(|(accepted, reason)| (accepted.recipient.clone(), Reply::refused_by_script(reason)));
-        let refused: Vec<(Recipient, Reply)> = transaction.refused.iter().cloned().chain(by_script).collect();
+        let by_script = filtered.refused.iter().map(|(accepted, reason)| {
+            let noted = accepted.noted.filter.clone();
+            (
+                accepted.recipient.clone(),
+                Reply::refused_by_script(reason),
+                noted,
+            )
+        });
+        let others = transaction.refused.iter().cloned();
+        let refused: Vec<(Recipient, Reply, String)> = others
+            .map(|(recipient, reply)| (recipient, reply, String::new()))
+            .chain(by_script)
+            .collect();
         if refused.is_empty() {
             return Ok(());
         }
         let site = Arc::clone(self.decider.site());
         let told = refused
             .iter()
-            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
+            .map(|(r, reply, _)| (r.clone(), Failure::from(reply)))
             .collect();
         refuse(&self.server, &site, transaction, returned, told).await?;
-        for (recipient, reply) in &refused {
-            self.log_rejection(&transaction.envelope, recipient, reply);
+        for (recipient, reply, filter) in &refused {
+            self.log_rejection(&transaction.envelope, recipient, reply, filter);
         }
         Ok(())
     }
