@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Zoned;
 use policy::message::edit::{edited_header, render};
 use policy::message::{HeaderView, Message};
@@ -68,7 +69,7 @@ pub(super) fn carry_out(
         });
     }
     for copy in &mut copies {
-        effects.apply(copy, scene.message);
+        effects.apply(copy, scene.message, filtered);
     }
     transaction.recipients.append(&mut copies);
 }
@@ -111,7 +112,7 @@ impl Bearer<'_> {
                         _ => Form::Dsn,
                     },
                     owner: owner.address.clone(),
-                    content: render(&performed.message, performed.headers.as_ref()).into(),
+                    content: self.captured(&performed),
                     recipients: vec![self.accepted.recipient.clone()],
                 };
                 capture::add(&mut self.filtered.captures, new);
@@ -140,15 +141,22 @@ impl Bearer<'_> {
         }
     }
 
+    /// The message as it was when an action was taken, for somebody who watches.
+    fn captured(&mut self, performed: &Performed) -> Bytes {
+        let text = render(&performed.message, performed.headers.as_ref());
+        self.filtered.text(text)
+    }
+
     /// A copy of the message as it was when an action was taken.
-    fn copy(&self, performed: &Performed) -> Accepted {
+    fn copy(&mut self, performed: &Performed) -> Accepted {
         let mut copy = self.accepted.clone();
         copy.changed = self.effects.changed.clone();
         let headers = performed.headers.as_ref();
         if Arc::ptr_eq(&performed.message, self.scene.message) {
             copy.header = headers.map(|h| edited_header(&performed.message, h).into());
         } else {
-            copy.set_message(render(&performed.message, headers).into());
+            let text = render(&performed.message, headers);
+            copy.set_message(self.filtered.text(text));
         }
         copy
     }

@@ -4,6 +4,7 @@ use policy::message::Message;
 use policy::sieve::{Action, Performed};
 use store::envelope::{Envelope, Notify};
 
+use super::Filtered;
 use super::texts::with_texts;
 use crate::transaction::{Accepted, Changed, Noted};
 
@@ -72,7 +73,7 @@ impl Effects {
     }
 
     /// Makes the changes that every copy gets. `original` is the message as it came.
-    pub fn apply(&self, copy: &mut Accepted, original: &Message) {
+    pub fn apply(&self, copy: &mut Accepted, original: &Message, filtered: &mut Filtered) {
         copy.hold |= self.hold;
         copy.noted = self.noted.clone();
         if self.prefix.is_empty() && self.suffix.is_empty() {
@@ -87,7 +88,7 @@ impl Effects {
             (None, None) => Message::new(original.raw()),
         };
         if let Some(new) = with_texts(&now, &self.prefix, &self.suffix) {
-            copy.set_message(new.into());
+            copy.set_message(filtered.text(new));
         }
     }
 }

@@ -8,8 +8,8 @@
 //! Carried out here ([`carry_out`]): all actions, but for the deliver-by arguments of redirect. What changes of the
 //! message for one recipient changes for that one alone.
 //!
-//! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`CACHE`]
-//! compiled user scripts.
+//! Limits: messages over [`MESSAGE_LIMIT`] are not filtered, and kept, which the operator is told; [`TEXTS_LIMIT`];
+//! [`CACHE`] compiled user scripts.
 
 mod carry_out;
 mod effects;
@@ -21,6 +21,7 @@ mod words;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Zoned;
 use policy::message::{HeaderView, Message, RawValue};
 use policy::sieve::{Action, ActionLimits, Envelope, Level, LevelResult, Program, Request, merge};
@@ -43,6 +44,10 @@ pub use scripts::{Bad, CACHE, Owner, Script, SiteScripts, UserScripts, options};
 /// Largest message that scripts see, in octets.
 pub const MESSAGE_LIMIT: u64 = 32 << 20;
 
+/// Octets of all the different texts that scripts make of one message; with more the message is refused for the time
+/// being, so that it comes again for fewer recipients.
+pub const TEXTS_LIMIT: usize = 8 * MESSAGE_LIMIT as usize;
+
 /// What filtering a message came to.
 #[derive(Debug, Default)]
 pub struct Filtered {
@@ -54,12 +59,37 @@ pub struct Filtered {
     pub letters: Vec<Letter>,
     /// Scripts that do not work, of which their owners are told then.
     pub troubles: Vec<Trouble>,
+    /// The texts that scripts made of the message: recipients with the same one share it.
+    texts: Vec<Bytes>,
+    /// Scripts made more of it than [`TEXTS_LIMIT`].
+    pub too_much: bool,
     /// Copies for those who watch, which [`run`] makes letters of.
     captures: Vec<Capture>,
     /// Site counters and what is added to them (`adjustcounter`), once the message is safely queued.
     pub counted: Vec<(u64, i64)>,
     /// Keys of the duplicate memory and seconds to remember them, once the message is safely queued.
     pub remember: Vec<(String, u64)>,
+}
+
+impl Filtered {
+    /// A text of the message, shared with those who have the same.
+    fn text(&mut self, new: Vec<u8>) -> Bytes {
+        self.text_within(new, TEXTS_LIMIT)
+    }
+
+    fn text_within(&mut self, new: Vec<u8>, limit: usize) -> Bytes {
+        if let Some(old) = self.texts.iter().find(|t| **t == new) {
+            return old.clone();
+        }
+        let held: usize = self.texts.iter().map(Bytes::len).sum();
+        if held.saturating_add(new.len()) > limit {
+            self.too_much = true;
+            return Bytes::new();
+        }
+        let new = Bytes::from(new);
+        self.texts.push(new.clone());
+        new
+    }
 }
 
 /// Whether any recipient of a transaction has a script that wants to see its message.
@@ -294,4 +324,21 @@ async fn run_levels(
         }
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_shared_and_all_together_bounded() {
+        let mut filtered = Filtered::default();
+        let first = filtered.text_within(b"0123".to_vec(), 10);
+        let again = filtered.text_within(b"0123".to_vec(), 10);
+        assert_eq!(first.as_ptr(), again.as_ptr());
+        assert_eq!(filtered.text_within(b"456789".to_vec(), 10), &b"456789"[..]);
+        assert!(!filtered.too_much);
+        assert!(filtered.text_within(b"x".to_vec(), 10).is_empty());
+        assert!(filtered.too_much);
+    }
 }

@@ -182,6 +182,7 @@ impl Session {
             return Ok(Filtered::default());
         }
         let raw = whole.await.map_err(|error| self.not_queued(error))?;
+        let before = transaction.recipients.clone();
         let filtered = self
             .decider
             .filter(
@@ -191,6 +192,11 @@ impl Session {
                 raw,
             )
             .await;
+        if filtered.too_much {
+            transaction.recipients = before;
+            let text = "too many recipients whose scripts change the text, send to fewer at once";
+            return Err(Reply::new(452, (4, 5, 3), text));
+        }
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
                 let reply = Reply::refused_by_script(reason);
