@@ -137,3 +137,34 @@ fn those_who_share_a_large_text_share_it_and_the_others_keep_the_one_that_came()
     until("an empty queue", || site.queue().is_empty().then_some(()));
     until("no bodies left", || (body_files(&site) == 0).then_some(()));
 }
+
+#[test]
+fn the_addresses_of_a_replaced_message_are_rewritten_in_its_own_header() {
+    let site = Site::new();
+    site.script(
+        "bob",
+        "require \"replace\";\nreplace :subject \"Another\" \"another text\";\n",
+    );
+    let server = Server::start(&site);
+    let mut client = server.inside();
+    client.hello();
+    let message =
+        "From: alice@example.com\r\nTo: bob@example.com\r\nCc: carol (no domain)\r\nSubject: one\r\n\r\nx";
+    client
+        .mail(
+            "alice@example.com",
+            &["bob@example.com", "alice@example.com"],
+            message,
+        )
+        .expect(250);
+    let bob = site.mail_with("bob", "another text");
+    for part in [
+        "\nSubject: Another\n",
+        "\nOriginal-Subject: one\n",
+        "\nCc: carol@example.com (no domain)\n",
+    ] {
+        assert!(bob.contains(part), "{part}\n{bob}");
+    }
+    let alice = site.mail_with("alice", "Subject: one");
+    assert!(alice.contains("\nCc: carol@example.com (no domain)\n"), "{alice}");
+}
