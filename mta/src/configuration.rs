@@ -11,6 +11,7 @@ use grammar::{Diagnostic, Reader, Sources, Span};
 use policy::site::{LoadError, Site, Texts};
 
 use crate::filter::SiteScripts;
+use crate::filter::library::SHARED;
 use crate::log::options::LogOptions;
 use crate::metermaid::settings::Settings;
 
@@ -252,12 +253,21 @@ pub fn table_path(folder: &Path, name: &str) -> Option<PathBuf> {
 /// What is wrong with a name that [`table_path`] does not take.
 pub const NO_TABLE_PATH: &str = "this is not a full path, nor `IMTA_TABLE:name`";
 
-/// Reads an included file, see [`table_path`].
+/// Why a text is not read that is not there.
+pub const NO_FILE: &str = "there is no such file";
+
+/// Why a text is not read that was not there when the configuration was compiled.
+pub const NOT_COMPILED: &str = "it is not in the compiled configuration; run `imsimta cnbuild`";
+
+/// Reads an included file, see [`table_path`]; also a Sieve script that all share ([`SHARED`]).
 pub fn include(layout: &Layout, name: &str) -> Result<String, String> {
-    let path = table_path(&layout.config(), name).ok_or(NO_TABLE_PATH)?;
+    let path = match name.strip_prefix(SHARED) {
+        Some(script) => layout.root.join(SHARED).join(script),
+        None => table_path(&layout.config(), name).ok_or(NO_TABLE_PATH)?,
+    };
     match read_text_file(&path) {
         Ok(Some((_, text))) => Ok(text),
-        Ok(None) => Err("there is no such file".to_string()),
+        Ok(None) => Err(NO_FILE.to_string()),
         Err(error) => Err(error.why),
     }
 }
@@ -269,7 +279,7 @@ pub fn read(layout: &Layout) -> Result<Configuration, LoadError> {
             let stale = image.stale(layout);
             let reader = |name: &str| match image.includes.get(name) {
                 Some(text) => Ok(text.clone()),
-                None => Err("it is not in the compiled configuration; run `imsimta cnbuild`".to_string()),
+                None => Err(NOT_COMPILED.to_string()),
             };
             let mut configuration = load(&image.texts, &reader)?;
             configuration.stale = stale;

@@ -281,6 +281,7 @@ async fn perform(server: &Arc<Server>, request: Request) -> Response {
             let data = serde_json::json!({
                 "sessions": c.sessions.load(Relaxed), "full": c.full.load(Relaxed), "accepted": c.accepted.load(Relaxed),
                 "refused": c.refused.load(Relaxed), "queue_errors": c.queue_errors.load(Relaxed),
+                "site_counters": c.site.iter().map(|n| n.load(Relaxed)).collect::<Vec<_>>(),
                 "queued": server.spool.entries().len(), "jobs": server.scheduler.running(),
                 "log_lines_dropped": server.journal.dropped().lines.load(Relaxed),
                 "callouts": server.drivers.counters(),

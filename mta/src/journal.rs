@@ -100,6 +100,10 @@ pub struct Said<'a> {
     pub size: u64,
     /// Modifier letters.
     pub modifiers: &'a str,
+    /// What the filters did.
+    pub filter: &'a str,
+    /// Text of the Sieve action `transactionlog`.
+    pub transaction_log: &'a str,
 }
 
 impl Journal {
@@ -234,6 +238,8 @@ impl Journal {
             queue_time: said.queue_time,
             auth_sender: envelope.auth_sender.as_deref().unwrap_or("").into(),
             conversion_tag: envelope.tags.join(",").into(),
+            filter: said.filter.into(),
+            transaction_log: said.transaction_log.into(),
             ..MessageRecord::default()
         };
         let mut line = String::with_capacity(200);

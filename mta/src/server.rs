@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,7 +13,7 @@ use store::disk::RealDisk;
 use store::envelope::{Envelope, Time};
 use store::memory::Memory;
 use store::spool::log::{Options as SpoolOptions, Recovery, SegmentSpool};
-use store::spool::{EntryId, Spool, SpoolError};
+use store::spool::{Spool, SpoolError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -31,7 +31,7 @@ use crate::metermaid::settings::{ClientSettings, Remote, Settings};
 use crate::queue::Scheduler;
 use crate::sasl::AuthFailures;
 use crate::tls::{KeyPair, TlsError, TlsWarning};
-use crate::transaction::{Collected, Decider, Enqueue, OwnMessage, Transaction, enqueue};
+use crate::transaction::{Collected, Decider, Enqueue, OwnMessage, Queued, Transaction, enqueue};
 
 /// Password verifications at once: each takes a core for some 20 milliseconds.
 const VERIFICATIONS: usize = 2;
@@ -98,6 +98,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Messages that could not be queued.
     pub queue_errors: AtomicU64,
+    /// The eight counters of the site, which Sieve's `adjustcounter` changes.
+    pub site: [AtomicI64; 8],
 }
 
 /// What the parts of a running server share.
@@ -225,7 +227,7 @@ impl Server {
         for entry in spool.entries() {
             scheduler.add(&entry, now());
         }
-        let user_scripts = UserScripts::new(layout.root.join("sieve"));
+        let user_scripts = UserScripts::new(layout.root.join("sieve"), Arc::clone(&directory));
         let server = Arc::new(Server {
             memory,
             user_scripts,
@@ -370,26 +372,28 @@ impl Server {
             now: now(),
         };
         let queued = enqueue(to, &mut transaction, collected, eight_bit).await?;
-        self.queued(&queued.entries, by);
+        self.queued(&queued, by);
         Ok(())
     }
 
     /// Tells log and scheduler of entries that are on stable storage.
-    pub fn queued(&self, entries: &[EntryId], source_channel: &str) {
-        for id in entries {
+    pub fn queued(&self, queued: &Queued, source_channel: &str) {
+        for (id, noted) in queued.entries.iter().zip(&queued.noted) {
             let Some(entry) = self.spool.entry(*id) else {
                 continue;
             };
             let name = entry.file_name();
-            let said = crate::journal::Said {
-                source_channel,
-                destination_channel: &entry.channel,
-                file_name: &name,
-                size: entry.size,
-                modifiers: &entry.envelope.modifiers,
-                ..Default::default()
-            };
-            for recipient in &entry.recipients {
+            for (recipient, noted) in entry.recipients.iter().zip(noted) {
+                let said = crate::journal::Said {
+                    source_channel,
+                    destination_channel: &entry.channel,
+                    file_name: &name,
+                    size: entry.size,
+                    modifiers: &entry.envelope.modifiers,
+                    filter: &noted.filter,
+                    transaction_log: &noted.transaction_log,
+                    ..Default::default()
+                };
                 let action = crate::log::record::Action::Enqueue;
                 self.journal
                     .message(action, &entry.envelope, recipient, &said, Some(&entry));

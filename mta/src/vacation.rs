@@ -8,12 +8,12 @@ use std::sync::Arc;
 use jiff::Zoned;
 use policy::site::Site;
 
-use crate::queue::own_mail_channel;
+use crate::letter::{self, Letter, Text, bare};
 use crate::server::{Server, now};
-use crate::transaction::{Accepted, OwnMessage, Transaction, date, unique_id};
+use crate::transaction::{Accepted, date, unique_id};
 
 /// A reply that a script asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Reply {
     /// Who replies.
     pub owner: String,
@@ -33,6 +33,8 @@ pub struct Reply {
     pub interval: u64,
     /// Message-ID of the message replied to.
     pub message_id: String,
+    /// A mailbox here that keeps a copy (`:fcc`).
+    pub filed: Option<Accepted>,
 }
 
 /// Sends a reply, unless its sender had one lately.
@@ -62,89 +64,55 @@ pub async fn send(server: &Arc<Server>, site: &Arc<Site>, reply: Reply) {
         Err(_) => return,
     }
     let id = unique_id();
-    let message = build(&reply, &id, site.host(), &Zoned::now());
-    let header_len = memchr::memmem::find(&message, b"\r\n\r\n").map_or(message.len(), |i| i + 4);
-    let channel = own_mail_channel(site);
-    let mut transaction = Transaction::default();
-    transaction.envelope.arrived = at;
-    transaction.envelope.source_channel = channel.to_string();
-    transaction.envelope.no_vacation = true;
-    transaction.take(Accepted::by_process(site, &reply.to));
-    let message = OwnMessage {
-        eight_bit: !message.is_ascii(),
-        content: message.into(),
-        header_len,
+    let letter = Letter {
+        from: String::new(),
+        to: vec![reply.to.clone()],
+        content: build(&reply, &id, site.host(), &Zoned::now()),
         message_id: format!("<{id}@{}>", site.host()),
+        filed: reply.filed.map(Box::new),
+        captured: false,
     };
-    if let Err(error) = server.submit(site, transaction, message, channel).await {
-        crate::complain!("a vacation reply could not be queued: {error}");
-    }
+    letter::send(server, site, letter).await;
 }
 
 /// The reply as a message.
 fn build(reply: &Reply, id: &str, host: &str, at: &Zoned) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut field =
-        |name: &str, value: &str| policy::message::edit::write_field(&mut out, name, &one_line(value));
-    field(
+    let mut text = Text::default();
+    text.field(
         "From",
         &format!("<{}>", reply.from.as_deref().map_or(reply.owner.as_str(), bare)),
     );
-    field("To", &format!("<{}>", reply.to));
-    field("Subject", &reply.subject);
-    field("Date", &date(at));
-    field("Message-ID", &format!("<{id}@{host}>"));
+    text.field("To", &format!("<{}>", reply.to));
+    text.field("Subject", &reply.subject);
+    text.field("Date", &date(at));
+    text.field("Message-ID", &format!("<{id}@{host}>"));
     if !reply.message_id.is_empty() {
-        field("In-Reply-To", &reply.message_id);
-        field("References", &reply.message_id);
+        text.field("In-Reply-To", &reply.message_id);
+        text.field("References", &reply.message_id);
     }
-    field("Auto-Submitted", "auto-replied (vacation)");
-    field("MIME-Version", "1.0");
+    text.field("Auto-Submitted", "auto-replied (vacation)");
+    if !reply.mime {
+        return text.plain(&reply.reason);
+    }
+    text.field("MIME-Version", "1.0");
+    // the script's entity has its own Content fields; nothing else may come from it
     let reason = reply.reason.replace("\r\n", "\n");
-    if reply.mime {
-        // the script's entity has its own Content fields; nothing else may come from it
-        let (header, body) = reason.split_once("\n\n").unwrap_or(("", reason.as_str()));
-        let mut keep = false;
-        for line in header.split('\n') {
-            let folded = line.starts_with([' ', '\t']);
-            keep = if folded {
-                keep
-            } else {
-                line.to_ascii_lowercase().starts_with("content-")
-            };
-            if keep {
-                out.extend_from_slice(line.replace('\r', " ").as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body.replace('\r', " ").replace('\n', "\r\n").as_bytes());
-    } else {
-        let (charset, encoding) = if reason.is_ascii() {
-            ("us-ascii", "7bit")
+    let (header, body) = reason.split_once("\n\n").unwrap_or(("", reason.as_str()));
+    let mut keep = false;
+    for line in header.split('\n') {
+        let folded = line.starts_with([' ', '\t']);
+        keep = if folded {
+            keep
         } else {
-            ("utf-8", "8bit")
+            line.to_ascii_lowercase().starts_with("content-")
         };
-        out.extend_from_slice(format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes());
-        out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
-        out.extend_from_slice(reason.replace('\r', " ").replace('\n', "\r\n").as_bytes());
+        if keep {
+            text.raw(&format!("{}\r\n", line.replace('\r', " ")));
+        }
     }
-    if !out.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
-    out
-}
-
-/// The address within `Name <address>`.
-fn bare(text: &str) -> &str {
-    let inner = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
-    inner.map_or(text.trim(), |(address, _)| address)
-}
-
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.raw("\r\n");
+    text.lines(body);
+    text.finish()
 }
 
 #[cfg(test)]
@@ -163,6 +131,7 @@ mod tests {
             key: "k".into(),
             interval: 60,
             message_id: "<1@x>".into(),
+            filed: None,
         };
         let text = String::from_utf8(build(&reply, "ID", "mail.example.com", &Zoned::now())).unwrap();
         assert!(

@@ -189,6 +189,53 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "0",
         "1: connection entries go to `connection.log_current`",
     ),
+    (
+        "AUTOREPLY_TIMEOUT_DEFAULT",
+        "168",
+        "hours between two replies of a Sieve `vacation` that says nothing",
+    ),
+    ("LOG_CONVERSION_TAG", "0", "dual: conversion tags"),
+    (
+        "LOG_FILTER",
+        "0",
+        "dual: what Sieve scripts did, and where; on by default in XML",
+    ),
+    (
+        "LOG_TRANSACTIONLOG",
+        "0",
+        "dual: text of the Sieve action `transactionlog`",
+    ),
+    ("MAX_ADDHEADERS", "15", "`addheader` actions of a user's script"),
+    (
+        "MAX_DUPLICATES",
+        "10",
+        "different `duplicate` tests of a user's script",
+    ),
+    ("MAX_FILEINTOS", "10", "`fileinto` actions of a user's script"),
+    ("MAX_FORWARDS", "32", "old name of MAX_REDIRECTS"),
+    ("MAX_NOTIFYS", "10", "`notify` actions of a script"),
+    (
+        "MAX_REDIRECTS",
+        "32",
+        "addresses that a user's script redirects to; wins over MAX_FORWARDS",
+    ),
+    ("MAX_SIEVE_LIST_SIZE", "64", "strings in a list of a script"),
+    (
+        "MAX_VACATIONS",
+        "2",
+        "`vacation` actions of a script; 0: the extension is not there",
+    ),
+    ("MAX_VARIABLES", "128", "variables of a script"),
+    (
+        "SIEVE_REDIRECT_ADD_RESENT",
+        "1",
+        "1: `redirect` adds Resent fields unless it says `:noresent`; 0: only with `:resent`",
+    ),
+    (
+        "VACATION_MINIMUM_TIMEOUT",
+        "0",
+        "smallest number of seconds between two replies of a `vacation`",
+    ),
     ("USE_TEXT_DATABASES", "0", "which text databases are used"),
     ("REVERSE_ENVELOPE", "1", "1: the envelope From is reversed, too"),
     (

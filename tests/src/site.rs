@@ -172,6 +172,14 @@ impl Site {
         self.write(name, &format!("{before}{text}"));
     }
 
+    /// Puts a user's Sieve script in force, or another file of `SITE/sieve`: `name` is its path there without
+    /// `.sieve`.
+    pub fn script(&self, name: &str, text: &str) {
+        let path = self.root.join("sieve").join(format!("{name}.sieve"));
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a script");
+    }
+
     /// Replaces a part of a configuration text, which must be there.
     pub fn replace(&self, name: &str, from: &str, to: &str) {
         let text = self.text(name);
@@ -208,9 +216,24 @@ impl Site {
 
     /// The messages in a user's mailbox, oldest file name first, with line feeds for line ends.
     pub fn mail(&self, user: &str) -> Vec<String> {
+        self.mail_in(user, "")
+    }
+
+    /// The messages in a folder of a user, as [`Site::mail`] gives them.
+    pub fn mail_in(&self, user: &str, mailbox: &str) -> Vec<String> {
         let mut files = Vec::new();
+        let mailbox = match mailbox {
+            "" => String::new(),
+            name => format!(".{name}"),
+        };
         for folder in ["new", "cur"] {
-            let path = self.root.join("store").join(user).join("Maildir").join(folder);
+            let path = self
+                .root
+                .join("store")
+                .join(user)
+                .join("Maildir")
+                .join(&mailbox)
+                .join(folder);
             files.extend(
                 std::fs::read_dir(path)
                     .into_iter()
@@ -232,6 +255,16 @@ impl Site {
         crate::until(&format!("a message with {part:?} for {user}"), || {
             self.mail(user).into_iter().find(|m| m.contains(part))
         })
+    }
+
+    /// Waits until the trace of the last session says something: a session is recorded when it has ended.
+    pub fn explained(&self, text: &str) {
+        let mut trace = String::new();
+        let found = crate::wait::poll(crate::PATIENCE, || {
+            trace = self.sluice(["explain", "--last"]).out;
+            trace.contains(text).then_some(())
+        });
+        found.unwrap_or_else(|| panic!("{text:?} is not in\n{trace}"));
     }
 
     /// The log.

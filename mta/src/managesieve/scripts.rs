@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::directory::user::check_uid;
 use crate::files::{make_private, remove, replace, sync_folder_of};
+use crate::filter::library::{GLOBAL, Shelf};
 
 /// Most scripts of a user.
 pub const MAX_SCRIPTS: usize = 50;
@@ -43,6 +44,9 @@ pub enum ScriptError {
         "a script name has 1 to {MAX_NAME} characters, without slash, control characters, `..` or a leading dot"
     )]
     Name,
+    /// The user's folder is not the user's.
+    #[error("a user named `{GLOBAL}` has no scripts: its folder holds those that all share")]
+    Reserved,
     /// There is none.
     #[error("there is no script {0:?}")]
     Missing(String),
@@ -98,12 +102,20 @@ impl Scripts {
     /// The scripts of a user in the folder `SITE/sieve`; nothing is written before the first script is.
     pub fn open(sieve: &Path, uid: &str) -> Result<Self, ScriptError> {
         check_uid(uid).map_err(|_| ScriptError::Name)?;
+        if uid == GLOBAL {
+            return Err(ScriptError::Reserved);
+        }
         let scripts = Scripts {
             folder: sieve.join(uid),
             copy: sieve.join(format!("{uid}{SUFFIX}")),
         };
         scripts.adopt()?;
         Ok(scripts)
+    }
+
+    /// What these scripts can include.
+    pub fn shelf(&self) -> Shelf {
+        Shelf::new(&self.folder)
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, ScriptError> {

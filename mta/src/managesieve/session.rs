@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grammar::Sources;
-use policy::sieve::{ActionLimits, CAPABILITIES, NoLibrary, Options, compile};
+use policy::sieve::{ActionLimits, CAPABILITIES, Options, compile};
 use store::envelope::Envelope;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::protocol::{Event, Protocol, Reply, Request};
 use super::scripts::{ScriptError, Scripts};
+use crate::filter::options;
 use crate::journal::Connection as Said;
 use crate::log::describe;
 use crate::log::record::{Action, Direction};
@@ -187,9 +188,8 @@ impl Session {
         // LOGIN is no standard, and those who speak it here speak PLAIN too
         let login = Mechanism::Login.name();
         let sasl: Vec<&str> = self.mechanisms().mechanisms().filter(|m| *m != login).collect();
-        // included scripts are not looked up at delivery in this version
-        let sieve: Vec<&str> = CAPABILITIES.iter().copied().filter(|c| *c != "include").collect();
-        let redirects = ActionLimits::default().max_redirects.to_string();
+        let limits = ActionLimits::of_site(&self.server.configuration.load().site.options);
+        let redirects = limits.max_redirects.to_string();
         let methods = Options::default().notify_methods.join(" ");
         let mut lines = vec![
             ("IMPLEMENTATION", Some(product)),
@@ -201,7 +201,7 @@ impl Session {
                     String::new()
                 }),
             ),
-            ("SIEVE", Some(sieve.join(" "))),
+            ("SIEVE", Some(CAPABILITIES.join(" "))),
             ("NOTIFY", Some(methods)),
             ("MAXREDIRECTS", Some(redirects)),
         ];
@@ -261,8 +261,13 @@ impl Session {
         let Some((_, scripts)) = &self.user else {
             return Reply::no("log in first, with AUTHENTICATE");
         };
-        let scripts = scripts.clone();
-        let answer = tokio::task::spawn_blocking(move || answer(&scripts, request)).await;
+        let desk = Desk {
+            scripts: scripts.clone(),
+            options: options(ActionLimits::of_site(
+                &self.server.configuration.load().site.options,
+            )),
+        };
+        let answer = tokio::task::spawn_blocking(move || desk.answer(request)).await;
         let Ok(answer) = answer else {
             return Reply::no("the server failed on this command").code("TRYLATER");
         };
@@ -389,82 +394,91 @@ struct Answer {
     reply: Reply,
 }
 
-/// Answers a request about scripts; may block.
-fn answer(scripts: &Scripts, request: Request) -> Answer {
-    let mut lines = Vec::new();
-    let done = |_| Reply::ok("Done.");
-    let result = match request {
-        Request::HaveSpace { name, size } => scripts.have_space(&name, size).map(done),
-        Request::PutScript { name, text } => put(scripts, &name, &text),
-        Request::CheckScript(text) => Ok(check("script", &text).unwrap_or_else(|e| e)),
-        Request::ListScripts => scripts.list().map(|all| {
-            lines.extend(all.into_iter().map(|s| Line {
-                text: s.name.into_bytes(),
-                suffix: if s.active { " ACTIVE" } else { "" },
-            }));
-            Reply::ok("Done.")
-        }),
-        Request::GetScript(name) => scripts.get(&name).map(|text| {
-            lines.push(Line { text, suffix: "" });
-            Reply::ok("Done.")
-        }),
-        Request::SetActive(name) => activate(scripts, &name),
-        Request::DeleteScript(name) => scripts.delete(&name).map(done),
-        Request::RenameScript { from, to } => scripts.rename(&from, &to).map(done),
-        _ => Ok(Reply::no("this command is not possible now")),
-    };
-    let reply = result.unwrap_or_else(|error| script_error(&error));
-    Answer { lines, reply }
+/// The scripts of the user at work, and the rules they have to keep.
+struct Desk {
+    scripts: Scripts,
+    options: Options,
 }
 
-fn put(scripts: &Scripts, name: &str, text: &[u8]) -> Result<Reply, ScriptError> {
-    scripts.have_space(name, text.len() as u64)?;
-    match check(name, text) {
-        Ok(reply) => scripts.put(name, text).map(|()| reply),
-        Err(refused) => Ok(refused),
+impl Desk {
+    /// Answers a request about scripts; may block.
+    fn answer(&self, request: Request) -> Answer {
+        let scripts = &self.scripts;
+        let mut lines = Vec::new();
+        let done = |_| Reply::ok("Done.");
+        let result = match request {
+            Request::HaveSpace { name, size } => scripts.have_space(&name, size).map(done),
+            Request::PutScript { name, text } => self.put(&name, &text),
+            Request::CheckScript(text) => Ok(self.check("script", &text).unwrap_or_else(|e| e)),
+            Request::ListScripts => scripts.list().map(|all| {
+                lines.extend(all.into_iter().map(|s| Line {
+                    text: s.name.into_bytes(),
+                    suffix: if s.active { " ACTIVE" } else { "" },
+                }));
+                Reply::ok("Done.")
+            }),
+            Request::GetScript(name) => scripts.get(&name).map(|text| {
+                lines.push(Line { text, suffix: "" });
+                Reply::ok("Done.")
+            }),
+            Request::SetActive(name) => self.activate(&name),
+            Request::DeleteScript(name) => scripts.delete(&name).map(done),
+            Request::RenameScript { from, to } => scripts.rename(&from, &to).map(done),
+            _ => Ok(Reply::no("this command is not possible now")),
+        };
+        let reply = result.unwrap_or_else(|error| script_error(&error));
+        Answer { lines, reply }
     }
-}
 
-/// A script that was stored when other rules held may no longer compile: delivery would keep all mail.
-fn activate(scripts: &Scripts, name: &str) -> Result<Reply, ScriptError> {
-    if !name.is_empty()
-        && let Err(refused) = check(name, &scripts.get(name)?)
-    {
-        return Ok(refused);
-    }
-    scripts.set_active(name).map(|()| Reply::ok("Done."))
-}
-
-/// Compiles a script: what to say where it may be used, or why it may not.
-fn check(name: &str, text: &[u8]) -> Result<Reply, Reply> {
-    let Ok(text) = std::str::from_utf8(text) else {
-        return Err(Reply::no("the script is not valid UTF-8"));
-    };
-    let mut sources = Sources::new();
-    let file = sources.add(name, text);
-    let told = |sources: &Sources, all: &[grammar::Diagnostic]| {
-        let mut out = String::new();
-        for (n, diagnostic) in all.iter().enumerate() {
-            if out.len() > MAX_ERROR_TEXT {
-                out.push_str(&format!("and {} more", all.len() - n));
-                break;
-            }
-            out.push_str(diagnostic.render(sources, false).trim_end());
-            out.push('\n');
+    fn put(&self, name: &str, text: &[u8]) -> Result<Reply, ScriptError> {
+        self.scripts.have_space(name, text.len() as u64)?;
+        match self.check(name, text) {
+            Ok(reply) => self.scripts.put(name, text).map(|()| reply),
+            Err(refused) => Ok(refused),
         }
-        out.trim_end().replace('\n', "\r\n")
-    };
-    match compile(&mut sources, file, &NoLibrary, &Options::default()) {
-        Ok((_, warnings)) if warnings.is_empty() => Ok(Reply::ok("Done.")),
-        Ok((_, warnings)) => Ok(Reply::ok(told(&sources, &warnings)).code("WARNINGS")),
-        Err(errors) => Err(Reply::no(told(&sources, &errors))),
+    }
+
+    /// A script that was stored when other rules held may no longer compile: delivery would keep all mail.
+    fn activate(&self, name: &str) -> Result<Reply, ScriptError> {
+        if !name.is_empty()
+            && let Err(refused) = self.check(name, &self.scripts.get(name)?)
+        {
+            return Ok(refused);
+        }
+        self.scripts.set_active(name).map(|()| Reply::ok("Done."))
+    }
+
+    /// Compiles a script: what to say where it may be used, or why it may not.
+    fn check(&self, name: &str, text: &[u8]) -> Result<Reply, Reply> {
+        let Ok(text) = std::str::from_utf8(text) else {
+            return Err(Reply::no("the script is not valid UTF-8"));
+        };
+        let mut sources = Sources::new();
+        let file = sources.add(name, text);
+        let told = |sources: &Sources, all: &[grammar::Diagnostic]| {
+            let mut out = String::new();
+            for (n, diagnostic) in all.iter().enumerate() {
+                if out.len() > MAX_ERROR_TEXT {
+                    out.push_str(&format!("and {} more", all.len() - n));
+                    break;
+                }
+                out.push_str(diagnostic.render(sources, false).trim_end());
+                out.push('\n');
+            }
+            out.trim_end().replace('\n', "\r\n")
+        };
+        match compile(&mut sources, file, &self.scripts.shelf(), &self.options) {
+            Ok((_, warnings)) if warnings.is_empty() => Ok(Reply::ok("Done.")),
+            Ok((_, warnings)) => Ok(Reply::ok(told(&sources, &warnings)).code("WARNINGS")),
+            Err(errors) => Err(Reply::no(told(&sources, &errors))),
+        }
     }
 }
 
 fn script_error(error: &ScriptError) -> Reply {
     let reply = Reply::no(error.to_string());
     match error {
-        ScriptError::Name => reply,
+        ScriptError::Name | ScriptError::Reserved => reply,
         ScriptError::Missing(_) => reply.code("NONEXISTENT"),
         ScriptError::Exists(_) => reply.code("ALREADYEXISTS"),
         ScriptError::Active(_) => reply.code("ACTIVE"),

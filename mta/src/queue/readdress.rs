@@ -75,17 +75,20 @@ async fn queue(
     transaction.envelope = (*entry.envelope).clone();
     transaction.envelope.source_channel = source_channel(site, entry).to_string();
     let header_len = entry.header_len().min(content.len());
-    let mut refused = std::mem::take(&mut transaction.refused);
+    let others = std::mem::take(&mut transaction.refused).into_iter();
+    let mut refused: Vec<(Recipient, Reply, String)> =
+        others.map(|(r, reply)| (r, reply, String::new())).collect();
     let trace = trace(site, &transaction);
     let traced: Bytes = [trace.as_bytes(), content].concat().into();
     let mut filtered = scripts::run(server, configuration, &mut decider, &mut transaction, &traced).await;
     for (accepted, reason) in filtered.iter_mut().flat_map(|f| f.refused.drain(..)) {
-        refused.push((accepted.recipient, Reply::refused_by_script(&reason)));
+        let noted = accepted.noted.filter;
+        refused.push((accepted.recipient, Reply::refused_by_script(&reason), noted));
     }
     if !refused.is_empty() {
         let told = refused
             .iter()
-            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
+            .map(|(r, reply, _)| (r.clone(), Failure::from(reply)))
             .collect();
         let message = (content.clone(), header_len as u32);
         refuse(server, site, &transaction, message, told).await?;
@@ -125,12 +128,18 @@ fn trace(site: &Site, transaction: &Transaction) -> String {
     received(&facts, &Zoned::now())
 }
 
-fn log_refused(server: &Server, entry: &Entry, transaction: &Transaction, refused: &[(Recipient, Reply)]) {
-    for (recipient, reply) in refused {
+fn log_refused(
+    server: &Server,
+    entry: &Entry,
+    transaction: &Transaction,
+    refused: &[(Recipient, Reply, String)],
+) {
+    for (recipient, reply, filter) in refused {
         let said = Said {
             source_channel: &entry.channel,
             diagnostic: &reply.summary(),
             size: entry.size,
+            filter,
             ..Said::default()
         };
         let action = Action::RejectedRecipient;

@@ -45,6 +45,14 @@ pub(super) async fn run(
             .filter(scripts, &server.user_scripts, transaction, Arc::clone(&raw))
             .await;
         let copies = std::mem::take(&mut transaction.recipients);
+        if filtered.too_much {
+            crate::notice::send(&format!(
+                "Sieve for {}: the scripts make too much of the message, it is kept",
+                accepted.recipient.address
+            ));
+            decided.push(accepted);
+            continue;
+        }
         let refused = !filtered.refused.is_empty();
         decided.extend(without_loops(site, accepted, copies, refused, &marked));
         done.push(filtered);

@@ -14,8 +14,8 @@ use policy::site::Site;
 use store::envelope::Recipient;
 use store::spool::{BodyWriter, Content, EntryId, INLINE_LIMIT, NewEntry, NewMessage, Spool, SpoolError};
 
-use super::Transaction;
 use super::header::{HeaderFacts, Processed, process, received_lines, with_additions};
+use super::{Changed, Noted, Transaction, header_len};
 use crate::queue::Program;
 
 /// Largest header, in octets; a message with a larger one is refused.
@@ -235,13 +235,7 @@ impl Collected {
         let header = content.slice(..header_len.min(content.len()));
         let (received, received_here) = received_lines(&header, host);
         let size = content.len() as u64;
-        let content = if content.len() > INLINE_LIMIT {
-            let mut file = spool.body_writer()?;
-            file.write(&content)?;
-            Content::Stored(file.finish().await?)
-        } else {
-            Content::Inline(content)
-        };
+        let content = stored(spool, content).await?;
         Ok(Collected {
             content,
             header,
@@ -267,6 +261,8 @@ pub struct Enqueue<'a> {
 pub struct Queued {
     /// Its entries.
     pub entries: Vec<EntryId>,
+    /// What the log says of the recipients of each entry, in their order.
+    pub noted: Vec<Vec<Noted>>,
 }
 
 /// Queues a message; it resolves after everything is on stable storage. The transaction keeps its recipients, for
@@ -287,11 +283,11 @@ pub async fn enqueue(
         .and_then(|c| c.settings.hold_limit);
     let hold_all =
         transaction.hold || loops || many.is_some_and(|n| transaction.recipients.len() > n as usize);
-    let header_len = message.header_len();
-    transaction.envelope.message_id = message.message_id;
+    transaction.envelope.message_id.clone_from(&message.message_id);
     transaction.envelope.eight_bit = eight_bit;
-    let mut shares: BTreeMap<Share, Vec<Recipient>> = BTreeMap::new();
-    for (n, accepted) in transaction.recipients.iter().cloned().enumerate() {
+    let mut versions: BTreeMap<Changed, BTreeMap<Share, Vec<(Recipient, Noted)>>> = BTreeMap::new();
+    for (n, mut accepted) in transaction.recipients.iter().cloned().enumerate() {
+        let changed = std::mem::take(&mut accepted.changed);
         let (channel, host) = match transaction.discard {
             true => (crate::queue::BITBUCKET.to_string(), String::new()),
             false => (accepted.channel, accepted.host),
@@ -309,31 +305,104 @@ pub async fn enqueue(
             edited: accepted.header,
             single: if single { n } else { 0 },
         };
-        shares.entry(share).or_default().push(accepted.recipient);
+        let shares = versions.entry(changed).or_default();
+        shares
+            .entry(share)
+            .or_default()
+            .push((accepted.recipient, accepted.noted));
     }
-    let entries = shares
-        .into_iter()
-        .map(|(share, recipients)| NewEntry {
-            overlay: share.header(&message.header),
-            channel: share.channel,
-            host: share.host,
-            recipients,
-            next_attempt: to.now,
-            held: share.held,
-            log_tag: String::new(),
-        })
-        .collect();
-    let envelope = transaction.envelope.clone();
-    let entries = to
-        .spool
-        .enqueue(NewMessage {
+    let mut messages: Vec<NewMessage> = Vec::new();
+    let mut noted = Vec::new();
+    let mut came = Came::Here(message.content);
+    for (changed, shares) in versions {
+        let mut envelope = transaction.envelope.clone();
+        changed.apply(&mut envelope);
+        let (content, header) = match &changed.message {
+            Some(own) => {
+                envelope.eight_bit = !own.is_ascii();
+                let header = own.slice(..header_len(own));
+                (stored(to.spool, own.clone()).await?, header)
+            }
+            None => {
+                let content = match std::mem::replace(&mut came, Came::With(messages.len())) {
+                    Came::Here(content) => content,
+                    Came::With(n) => {
+                        came = Came::With(n);
+                        let Some(first) = messages.get(n) else { continue };
+                        let again = octets(to.spool, &first.content)?;
+                        stored(to.spool, again).await?
+                    }
+                };
+                (content, message.header.clone())
+            }
+        };
+        let mut entries = Vec::new();
+        for (share, recipients) in shares {
+            let (recipients, said) = recipients.into_iter().unzip();
+            noted.push(said);
+            entries.push(NewEntry {
+                overlay: share.header(&header),
+                channel: share.channel,
+                host: share.host,
+                recipients,
+                next_attempt: to.now,
+                held: share.held,
+                log_tag: String::new(),
+            });
+        }
+        messages.push(NewMessage {
             envelope,
-            content: message.content,
-            header_len,
+            content,
+            header_len: header.len() as u32,
             entries,
-        })
-        .await?;
-    Ok(Queued { entries })
+        });
+    }
+    // all are on their way to one sync before any is waited for
+    let commits: Vec<_> = messages.into_iter().map(|m| to.spool.enqueue(m)).collect();
+    let mut entries = Vec::new();
+    let mut failed = None;
+    for commit in commits {
+        match commit.await {
+            Ok(ids) => entries.extend(ids),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let Some(error) = failed else {
+        return Ok(Queued { entries, noted });
+    };
+    // all or nothing: the sender is told that nothing was taken, and comes again with the whole
+    for id in entries {
+        if let Err(error) = to.spool.remove(id).await {
+            crate::complain!("queue entry {id:?} of a message that was not taken: {error}");
+        }
+    }
+    Err(error)
+}
+
+/// Where the body that came is.
+enum Came {
+    /// Nobody has it yet.
+    Here(Content),
+    /// With the message of this number.
+    With(usize),
+}
+
+/// Content for the spool: what is too large to lie in its log goes to a file.
+async fn stored(spool: &dyn Spool, content: Bytes) -> Result<Content, SpoolError> {
+    if content.len() <= INLINE_LIMIT {
+        return Ok(Content::Inline(content));
+    }
+    let mut file = spool.body_writer()?;
+    file.write(&content)?;
+    Ok(Content::Stored(file.finish().await?))
+}
+
+/// The octets of content that belongs to no message yet.
+fn octets(spool: &dyn Spool, content: &Content) -> Result<Bytes, SpoolError> {
+    match content {
+        Content::Inline(bytes) => Ok(bytes.clone()),
+        Content::Stored(body) => spool.stored(body.number, body.len),
+    }
 }
 
 /// What the recipients of one queue entry have in common.
@@ -354,10 +423,11 @@ struct Share {
 impl Share {
     /// The header of this share, where it is another than that of the message.
     fn header(&self, of_message: &Bytes) -> Option<Bytes> {
+        let edited = self.edited.as_ref().filter(|e| *e != of_message);
         if self.headers.is_empty() && self.subject_tag.is_none() {
-            return self.edited.clone();
+            return edited.cloned();
         }
-        let base = self.edited.as_ref().unwrap_or(of_message);
+        let base = edited.unwrap_or(of_message);
         Some(with_additions(base, &self.headers, self.subject_tag.as_deref()).into())
     }
 }

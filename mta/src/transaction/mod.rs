@@ -108,9 +108,57 @@ pub struct Accepted {
     /// Header of this copy, where it is another than the message's: a filter edited it, or its addresses are others
     /// on its channel.
     pub header: Option<Bytes>,
+    /// What else of the message is another for this copy.
+    pub changed: Changed,
+    /// What the log says of it when it is queued.
+    pub noted: Noted,
+}
+
+/// What scripts leave for the log entry of a recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// What the filters did (LOG_FILTER).
+    pub filter: String,
+    /// Text of `transactionlog` (LOG_TRANSACTIONLOG).
+    pub transaction_log: String,
+}
+
+/// What a filter changed of a message for some of its recipients, beyond the header: they share a message of their
+/// own in the queue, and the others keep the one that came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Changed {
+    /// Envelope From.
+    pub from: Option<String>,
+    /// RET: headers only.
+    pub return_headers: Option<bool>,
+    /// MT-PRIORITY.
+    pub priority: Option<i8>,
+    /// Conversion tags.
+    pub tags: Option<Vec<String>>,
+    /// The whole message, header and body.
+    pub message: Option<Bytes>,
+}
+
+impl Changed {
+    fn apply(&self, envelope: &mut Envelope) {
+        if let Some(from) = &self.from {
+            envelope.from.clone_from(from);
+        }
+        if let Some(tags) = &self.tags {
+            envelope.tags.clone_from(tags);
+        }
+        envelope.return_headers = self.return_headers.unwrap_or(envelope.return_headers);
+        envelope.priority = self.priority.unwrap_or(envelope.priority);
+    }
 }
 
 impl Accepted {
+    /// Gives this copy a message of its own.
+    pub fn set_message(&mut self, message: Bytes) {
+        self.header = Some(message.slice(..header_len(&message)));
+        self.changed.message = Some(message);
+    }
+
     /// A recipient of mail that this server makes: `process`, or `reprocess`, finds out where it goes. A
     /// notification or reply is never itself reported on.
     pub fn by_process(site: &Site, address: &str) -> Self {
@@ -333,6 +381,11 @@ impl Decider {
         self.transaction = None;
         self.delay = Duration::ZERO;
     }
+}
+
+/// Length of the header of a message, its blank line included.
+fn header_len(message: &[u8]) -> usize {
+    memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |i| i + 4)
 }
 
 fn split_tags(tags: &str) -> Vec<String> {

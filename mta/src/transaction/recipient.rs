@@ -524,7 +524,7 @@ impl Decider {
             hold: marks.hold,
             headers: marks.headers,
             subject_tag: marks.subject_tag,
-            header: None,
+            ..Accepted::default()
         })
     }
 }

@@ -14,6 +14,34 @@ use mta::managesieve::scripts::{MAX_SCRIPT, MAX_SCRIPTS};
 use site::*;
 
 #[test]
+fn scripts_are_checked_with_those_that_they_include() {
+    let site = Fixture::new();
+    let mut client = site.alice();
+    let main = |name: &str| put("main", &format!("require \"include\";\r\ninclude {name};\r\n"));
+    std::fs::create_dir_all(site.root.join("sieve/global")).expect("a folder");
+    std::fs::create_dir_all(site.root.join("sieve/bob")).expect("a folder");
+    std::fs::write(site.root.join("sieve/global/broken.sieve"), "keep;\nnonsense;\n").expect("a script");
+    std::fs::write(site.root.join("sieve/bob/broken.sieve"), "nonsense;\n").expect("a script");
+    let check = "require \"include\"; include :global \"broken\";";
+    for (name, request, reply) in [
+        ("one that comes later", main("\"part\""), "OK "),
+        ("the part", put("part", "keep;\r\n"), "OK "),
+        ("both", main("\"part\""), "OK "),
+        ("a broken one", main(":global \"broken\""), "global/broken:2:1"),
+        ("another's", main("\"../bob/broken\""), "NO "),
+        ("another's by place", main("\"broken\""), "OK "),
+        (
+            "CHECKSCRIPT",
+            format!("CHECKSCRIPT {{{}+}}\r\n{check}\r\n", check.len()),
+            "global/broken:2:1",
+        ),
+    ] {
+        let said = client.ask(&request);
+        assert!(said.contains(reply), "{name}: {said}");
+    }
+}
+
+#[test]
 fn a_dialogue_edits_scripts() {
     let site = Fixture::new();
     let mut client = site.connect();
@@ -21,6 +49,7 @@ fn a_dialogue_edits_scripts() {
         "\"IMPLEMENTATION\" \"Sluice ",
         "\"SASL\" \"SCRAM-SHA-256 PLAIN\"\r\n",
         "\"SIEVE\" \"fileinto ",
+        " include ",
         "\"STARTTLS\"\r\n",
         "\"MAXREDIRECTS\" \"32\"\r\n",
         "\"NOTIFY\" \"mailto\"\r\n",

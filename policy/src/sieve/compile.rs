@@ -41,6 +41,7 @@ pub fn compile(
         scripts: 1,
         instructions: 0,
         pattern_bytes: 0,
+        recipient_specific: false,
     };
     let mut scripts = vec![session.script(sources, file, "".into())];
     while let Some((name, text)) = session.waiting.pop_front() {
@@ -57,6 +58,7 @@ pub fn compile(
         shared: source::share(&mut scripts),
         scripts,
         globals: session.globals,
+        recipient_specific: session.recipient_specific,
     };
     Ok((program, session.diagnostics))
 }
@@ -74,6 +76,7 @@ pub(super) struct Session<'a> {
     instructions: usize,
     /// What the constant patterns so far are charged with.
     pub pattern_bytes: usize,
+    pub recipient_specific: bool,
 }
 
 impl Session<'_> {

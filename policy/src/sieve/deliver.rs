@@ -1,5 +1,7 @@
 //! Deliveries: keep, fileinto, redirect, notify; what excludes what, and what is done only once.
 
+use std::sync::Arc;
+
 use grammar::Span;
 
 use super::Level;
@@ -289,6 +291,10 @@ impl Frame {
                 bytrace: redirect.by_trace,
             };
             self.done(cx, action, span);
+            if let (Some((message, headers)), Some(performed)) = (&self.unenclosed, self.actions.last_mut()) {
+                performed.message = Arc::clone(message);
+                performed.headers.clone_from(headers);
+            }
         }
         Ok(())
     }

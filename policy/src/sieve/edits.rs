@@ -130,6 +130,8 @@ impl Frame {
             boundary,
         };
         let raw = edit::enclose(&self.message, self.headers.as_ref(), &outer);
+        self.unenclosed
+            .get_or_insert((Arc::clone(&self.message), self.headers.clone()));
         self.changed(raw);
         self.done(cx, Action::Enclose { subject }, span);
         Ok(())
@@ -230,6 +232,7 @@ impl Frame {
             },
         };
         self.changed(raw);
+        self.unenclosed = None;
         self.done(cx, Action::Replace { subject }, span);
         Ok(())
     }

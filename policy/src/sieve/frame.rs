@@ -108,6 +108,8 @@ pub(crate) struct Frame {
     pub(super) headers: Option<Arc<Overlay>>,
     /// What tests have looked at, by source.
     pub(super) gathered: Vec<Option<Box<Gathered>>>,
+    /// The message before it was enclosed, and its header then: what is redirected is not enclosed.
+    pub(super) unenclosed: Option<(Arc<Message>, Option<Arc<Overlay>>)>,
     pub(super) actions: Vec<Performed>,
     pub(super) cancelled: bool,
     pub(super) rejected: bool,
@@ -150,6 +152,7 @@ impl Frame {
             message: Arc::clone(&request.message),
             headers: request.headers.clone(),
             gathered: (0..script.shared.sources).map(|_| None).collect(),
+            unenclosed: None,
             actions: Vec::new(),
             cancelled: false,
             rejected: false,

@@ -58,6 +58,7 @@ pub use perform::MAX_FLAGS;
 pub use program::Program;
 pub use request::{Envelope, Level, Request};
 pub use spam::Spam;
+pub use uri::decode as percent_decoded;
 
 /// Characters in the name of a variable at most.
 pub const MAX_VARIABLE_NAME: usize = 64;
@@ -167,6 +168,34 @@ pub struct ActionLimits {
 }
 
 impl ActionLimits {
+    /// Those that the options of a site set; the others as they are by default.
+    pub fn of_site(options: &crate::options::Options) -> Self {
+        let own = ActionLimits::default();
+        let count = |name: &str, default: usize| {
+            let default_value = i64::try_from(default).unwrap_or(i64::MAX);
+            usize::try_from(options.number(name, default_value)).unwrap_or(default)
+        };
+        let seconds = |name: &str, unit: u64, default: u64| {
+            let value = options.get(name).map(|_| options.number(name, 0));
+            value
+                .and_then(|v| u64::try_from(v).ok())
+                .map_or(default, |v| v.saturating_mul(unit))
+        };
+        ActionLimits {
+            max_fileintos: count("MAX_FILEINTOS", own.max_fileintos),
+            max_redirects: count("MAX_REDIRECTS", count("MAX_FORWARDS", own.max_redirects)),
+            max_addheaders: count("MAX_ADDHEADERS", own.max_addheaders),
+            max_notifys: count("MAX_NOTIFYS", own.max_notifys),
+            max_vacations: count("MAX_VACATIONS", own.max_vacations),
+            max_duplicates: count("MAX_DUPLICATES", own.max_duplicates),
+            max_sieve_list_size: count("MAX_SIEVE_LIST_SIZE", own.max_sieve_list_size),
+            max_variables: count("MAX_VARIABLES", own.max_variables),
+            vacation_default: seconds("AUTOREPLY_TIMEOUT_DEFAULT", 3600, own.vacation_default),
+            vacation_minimum: seconds("VACATION_MINIMUM_TIMEOUT", 1, own.vacation_minimum),
+            ..own
+        }
+    }
+
     /// The defaults of [`Mode::Strict`]: one vacation a script.
     pub fn strict() -> Self {
         ActionLimits {

@@ -22,6 +22,16 @@ pub struct Program {
     pub(super) globals: Vec<String>,
     /// What its tests look at, and what they have in common.
     pub(super) shared: Shared,
+    /// Whether what it does may depend on the recipient.
+    pub(super) recipient_specific: bool,
+}
+
+impl Program {
+    /// Whether its outcome may differ between recipients of one message: it looks at envelope `to` or at
+    /// the last verdict, or uses an action that looks at the recipient.
+    pub fn is_recipient_specific(&self) -> bool {
+        self.recipient_specific
+    }
 }
 
 /// One script.

@@ -19,8 +19,8 @@ pub(super) fn is_list(name: &str) -> bool {
     }
 }
 
-/// Undoes percent-encoding; what is malformed stays.
-pub(super) fn decode(text: &str) -> String {
+/// Undoes the percent-encoding of a URI; what is malformed stays.
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

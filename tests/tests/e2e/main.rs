@@ -1,13 +1,17 @@
 //! End to end: a real server, real sockets, real files.
 
 mod auth;
+mod bodies;
 mod certificate;
 mod crash;
 mod delivery;
+mod effects;
 mod examples;
 mod expiry;
 mod headers;
 mod hostile;
+mod includes;
+mod notifications;
 mod privileges;
 mod readdress;
 mod refused;
@@ -17,3 +21,4 @@ mod scripts;
 mod sending;
 mod tools;
 mod trace;
+mod troubles;

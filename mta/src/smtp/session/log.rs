@@ -34,7 +34,7 @@ impl Session {
                         Action::BadCommand,
                         &self.envelope(""),
                         &recipient,
-                        &reply.summary(),
+                        (&reply.summary(), ""),
                     );
                 }
             }
@@ -62,7 +62,7 @@ impl Session {
 
     /// MAIL was refused.
     pub(super) fn log_sender_refused(&mut self, from: &str, reply: &Reply) {
-        self.log_rejection(&self.envelope(from), &Recipient::default(), reply);
+        self.log_rejection(&self.envelope(from), &Recipient::default(), reply, "");
     }
 
     /// RCPT was refused.
@@ -83,17 +83,25 @@ impl Session {
             .as_ref()
             .map(|t| t.envelope.from.as_str());
         let envelope = self.envelope(from.unwrap_or_default());
-        self.log_rejection(&envelope, &recipient, reply);
+        self.log_rejection(&envelope, &recipient, reply, "");
     }
 
     /// The message was refused, for every recipient that had been accepted.
     pub(super) fn log_message_refused(&mut self, transaction: &Transaction, reply: &Reply) {
         for accepted in &transaction.recipients {
-            self.log_rejection(&transaction.envelope, &accepted.recipient, reply);
+            let filter = &accepted.noted.filter;
+            self.log_rejection(&transaction.envelope, &accepted.recipient, reply, filter);
         }
     }
 
-    pub(super) fn log_rejection(&mut self, envelope: &Envelope, recipient: &Recipient, reply: &Reply) {
+    /// A recipient was refused; `filter` is what scripts did.
+    pub(super) fn log_rejection(
+        &mut self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        reply: &Reply,
+        filter: &str,
+    ) {
         if self.j_entries >= MAX_J_ENTRIES {
             return;
         }
@@ -102,13 +110,25 @@ impl Session {
         if self.j_entries == MAX_J_ENTRIES {
             diagnostic.push_str(" (further rejections of this session are not logged)");
         }
-        self.log_entry(Action::RejectedRecipient, envelope, recipient, &diagnostic);
+        self.log_entry(
+            Action::RejectedRecipient,
+            envelope,
+            recipient,
+            (&diagnostic, filter),
+        );
     }
 
-    fn log_entry(&self, action: Action, envelope: &Envelope, recipient: &Recipient, diagnostic: &str) {
+    fn log_entry(
+        &self,
+        action: Action,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        (diagnostic, filter): (&str, &str),
+    ) {
         let said = MessageSaid {
             source_channel: &envelope.source_channel,
             diagnostic,
+            filter,
             modifiers: &envelope.modifiers,
             ..MessageSaid::default()
         };
@@ -127,7 +147,7 @@ impl Session {
                 Action::Aborted,
                 &transaction.envelope,
                 &accepted.recipient,
-                reason,
+                (reason, ""),
             );
         }
     }

@@ -135,8 +135,7 @@ impl Session {
             Err(error) => return self.not_queued(error),
         };
         self.server.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        self.server
-            .queued(&queued.entries, &transaction.envelope.source_channel);
+        self.server.queued(&queued, &transaction.envelope.source_channel);
         let room = RECORDS.saturating_sub(self.entries.len());
         self.entries.extend(queued.entries.iter().take(room));
         follow_up(&self.server, &site, filtered).await;
@@ -183,6 +182,7 @@ impl Session {
             return Ok(Filtered::default());
         }
         let raw = whole.await.map_err(|error| self.not_queued(error))?;
+        let before = transaction.recipients.clone();
         let filtered = self
             .decider
             .filter(
@@ -192,6 +192,11 @@ impl Session {
                 raw,
             )
             .await;
+        if filtered.too_much {
+            transaction.recipients = before;
+            let text = "too many recipients whose scripts change the text, send to fewer at once";
+            return Err(Reply::new(452, (4, 5, 3), text));
+        }
         match filtered.refused.first() {
             Some((_, reason)) if transaction.recipients.is_empty() => {
                 let reply = Reply::refused_by_script(reason);
@@ -215,22 +220,30 @@ impl Session {
         filtered: &Filtered,
         returned: (Bytes, u32),
     ) -> Result<(), SpoolError> {
-        let by_script = filtered
-            .refused
-            .iter()
-            .map(|(accepted, reason)| (accepted.recipient.clone(), Reply::refused_by_script(reason)));
-        let refused: Vec<(Recipient, Reply)> = transaction.refused.iter().cloned().chain(by_script).collect();
+        let by_script = filtered.refused.iter().map(|(accepted, reason)| {
+            let noted = accepted.noted.filter.clone();
+            (
+                accepted.recipient.clone(),
+                Reply::refused_by_script(reason),
+                noted,
+            )
+        });
+        let others = transaction.refused.iter().cloned();
+        let refused: Vec<(Recipient, Reply, String)> = others
+            .map(|(recipient, reply)| (recipient, reply, String::new()))
+            .chain(by_script)
+            .collect();
         if refused.is_empty() {
             return Ok(());
         }
         let site = Arc::clone(self.decider.site());
         let told = refused
             .iter()
-            .map(|(r, reply)| (r.clone(), Failure::from(reply)))
+            .map(|(r, reply, _)| (r.clone(), Failure::from(reply)))
             .collect();
         refuse(&self.server, &site, transaction, returned, told).await?;
-        for (recipient, reply) in &refused {
-            self.log_rejection(&transaction.envelope, recipient, reply);
+        for (recipient, reply, filter) in &refused {
+            self.log_rejection(&transaction.envelope, recipient, reply, filter);
         }
         Ok(())
     }

@@ -293,6 +293,7 @@ fn fcc(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Fcc> {
 }
 
 pub(in super::super) fn vacation(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let Some(reason_text) = call.param(0) else { return };
     let period = call
         .number("days")

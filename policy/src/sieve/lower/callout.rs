@@ -119,6 +119,7 @@ fn callout(c: &mut Compiler<'_, '_>, call: &Call<'_>) -> Option<Callout> {
         port: call.number("port"),
         secret: c.tag_string(call, "secret"),
     };
+    c.session.recipient_specific = true;
     Some(Callout {
         memcache,
         operation: operation.name,

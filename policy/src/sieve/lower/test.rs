@@ -180,9 +180,16 @@ pub(in super::super) fn envelope(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let texts = call.texts(0);
     for text in &texts {
         let Str::Const(name) = c.string(text) else {
+            c.session.recipient_specific = true;
             continue;
         };
         let lower = name.to_ascii_lowercase();
+        if !matches!(
+            lower.as_str(),
+            "from" | "auth" | "conversiontag" | "ret" | "envid"
+        ) {
+            c.session.recipient_specific = true;
+        }
         match ENVELOPE_PARTS.iter().find(|(n, _)| *n == lower) {
             Some((_, capability)) if !c.required.has(capability) => {
                 let message =
@@ -412,6 +419,9 @@ const ENVIRONMENT: &[&str] = &[
 
 pub(in super::super) fn environment(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
     let item = c.string_at(call, 0);
+    if !matches!(&item, Str::Const(i) if !i.eq_ignore_ascii_case("vnd.oracle.last-verdict")) {
+        c.session.recipient_specific = true;
+    }
     if let (Str::Const(name), Some(text)) = (&item, call.param(0))
         && !ENVIRONMENT.iter().any(|known| known.eq_ignore_ascii_case(name))
     {
@@ -444,6 +454,7 @@ pub(in super::super) fn virustest(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let handle = c
         .tag_string(call, "handle")
         .unwrap_or_else(|| Str::Const("".into()));
@@ -468,11 +479,13 @@ pub(in super::super) fn duplicate(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn mailboxexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let names = c.strings_at(call, 0);
     emit(c, call, Test::MailboxExists { names });
 }
 
 pub(in super::super) fn metadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let mailbox = Some(c.string_at(call, 0));
     let annotation = c.string_at(call, 1);
     let Some(matching) = keys(c, call, 2) else { return };
@@ -488,6 +501,7 @@ pub(in super::super) fn metadata(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
 }
 
 pub(in super::super) fn metadataexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let mailbox = Some(c.string_at(call, 0));
     let annotations = c.strings_at(call, 1);
     emit(c, call, Test::MetadataExists { mailbox, annotations });
@@ -520,12 +534,14 @@ pub(in super::super) fn servermetadataexists(c: &mut Compiler<'_, '_>, call: &Ca
 }
 
 pub(in super::super) fn specialuse_exists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let mailbox = call.param(0).map(|t| c.string(t));
     let flags = c.strings_at(call, 1);
     emit(c, call, Test::SpecialUseExists { mailbox, flags });
 }
 
 pub(in super::super) fn mailboxidexists(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let ids = c.strings_at(call, 0);
     emit(c, call, Test::MailboxIdExists { ids });
 }
@@ -551,6 +567,7 @@ pub(in super::super) fn notify_method_capability(c: &mut Compiler<'_, '_>, call:
 }
 
 pub(in super::super) fn valid_ext_list(c: &mut Compiler<'_, '_>, call: &Call<'_>) {
+    c.session.recipient_specific = true;
     let texts = call.texts(0);
     let spans: Vec<_> = texts.iter().map(|t| t.span).collect();
     let uris = c.strings(texts);
