@@ -50,7 +50,10 @@ pub fn parse(sources: &Sources, file: FileId) -> (Script, Vec<Diagnostic>) {
         swallowed: false,
     };
     let commands = match SieveParser::parse(Rule::script, text) {
-        Ok(pairs) => builder.commands(pairs.flat_map(Pair::into_inner)),
+        Ok(pairs) => {
+            let inner = pairs.flat_map(Pair::into_inner);
+            builder.commands(inner.filter(|pair| pair.as_rule() != Rule::mark))
+        }
         Err(e) => {
             let at = match e.location {
                 pest::error::InputLocation::Pos(p) => p,
