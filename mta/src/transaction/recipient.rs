@@ -86,7 +86,16 @@ impl Decider {
         }
         let submitted = rcpt.to.clone();
         if let Err(why) = Address::parse(&submitted) {
-            return Reply::new(501, (5, 1, 3), format!("{why}: {submitted}"));
+            // what stands before the last `@` is a local part that nobody can have
+            let opaque = submitted
+                .rsplit_once('@')
+                .is_some_and(|(local, _)| local.contains('@'));
+            let (code, status) = if opaque {
+                (550, (5, 1, 1))
+            } else {
+                (501, (5, 1, 3))
+            };
+            return Reply::new(code, status, format!("{why}: {submitted}"));
         }
         match self.recipient(rcpt).await {
             Ok(accepted) => {
