@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use crate::sasl::{MAX_DELAY, SaslError, Step};
+use crate::sasl::{Exchange, MAX_DELAY, SaslError, Step};
 use crate::server::Server;
 use crate::transaction::Decider;
 
@@ -35,14 +35,17 @@ pub fn succeeded(server: &Server, client: IpAddr) {
     }
 }
 
-/// A login failed: who guesses waits for the answer.
-pub async fn failed(server: &Server, client: IpAddr, error: SaslError) {
+/// A login failed: who guesses waits for the answer. Gives the name that was tried, as far as it is known.
+pub async fn failed(server: &Server, client: IpAddr, exchange: Option<Exchange>, error: SaslError) -> String {
+    let login = exchange.and_then(|e| e.login().map(str::to_string));
+    let login = login.unwrap_or_default();
     if !error.is_bad_guess() {
-        return;
+        return login;
     }
     let delay = match server.failures.lock() {
         Ok(mut failures) => failures.failed(client, Instant::now()),
         Err(_) => MAX_DELAY,
     };
     tokio::time::sleep(delay).await;
+    login
 }

@@ -130,6 +130,20 @@ impl Server {
         Client::greeted(self.smtp(), "127.0.0.2")
     }
 
+    /// Takes a message from an internal client.
+    pub fn mail_inside(&self, from: &str, to: &[&str], message: &str) {
+        let mut client = self.inside();
+        client.hello();
+        client.mail(from, to, message).expect(250);
+    }
+
+    /// Takes a message from a stranger.
+    pub fn mail_outside(&self, from: &str, to: &[&str], message: &str) {
+        let mut client = self.outside();
+        client.hello();
+        client.mail(from, to, message).expect(250);
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

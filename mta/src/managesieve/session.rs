@@ -344,12 +344,8 @@ impl Session {
     }
 
     async fn auth_failed(&mut self, error: SaslError) {
-        let login = self
-            .exchange
-            .take()
-            .and_then(|e| e.login().map(str::to_string))
-            .unwrap_or_default();
-        login::failed(&self.server, self.peer.client.ip(), error).await;
+        let exchange = self.exchange.take();
+        let login = login::failed(&self.server, self.peer.client.ip(), exchange, error).await;
         let reply = match error {
             SaslError::EncryptionNeeded => Reply::no(error.to_string()).code("ENCRYPT-NEEDED"),
             SaslError::UnknownMechanism => {

@@ -65,11 +65,7 @@ fn what_is_enclosed_is_delivered_so_and_redirected_as_it_came() {
          enclose :subject \"Warning\" \"be careful\";\nredirect :copy \"x@other.example\";\n",
     );
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail("x@one.example", &["alice@example.com"], MESSAGE)
-        .expect(250);
+    server.mail_outside("x@one.example", &["alice@example.com"], MESSAGE);
     let alice = site.mail_with("alice", "Subject: Warning");
     for part in [
         "be careful",

@@ -68,15 +68,11 @@ fn what_is_deferred_is_tried_again() {
         (line.starts_with("RCPT TO:<slow@") && times < 2).then(|| "450 4.2.1 not yet".to_string())
     });
     let (site, server) = relayed_to(&sink);
-    let mut client = server.inside();
-    client.hello();
-    client
-        .mail(
-            "alice@example.com",
-            &["slow@one.example", "quick@one.example"],
-            MESSAGE,
-        )
-        .expect(250);
+    server.mail_inside(
+        "alice@example.com",
+        &["slow@one.example", "quick@one.example"],
+        MESSAGE,
+    );
     wait_for_empty_queue(&site);
     let mut relayed: Vec<String> = sink.received().into_iter().flat_map(|m| m.rcpt).collect();
     relayed.sort();
@@ -334,11 +330,7 @@ fn entries_of_a_channel_that_a_reload_removed_find_another() {
     );
     // the server complains of it, and nobody listens
     let server = Server::start_unheard(&site);
-    let mut client = server.inside();
-    client.hello();
-    client
-        .mail("alice@example.com", &["x@extra.example"], MESSAGE)
-        .expect(250);
+    server.mail_inside("alice@example.com", &["x@extra.example"], MESSAGE);
     site.log_line(&["tcp_extra", " Q", "x@extra.example"]);
     assert_eq!(site.queue()[0]["channel"], "tcp_extra");
     site.replace("imta.cnf", "extra.example  $U%$D@tcp_extra-daemon\n", "");
@@ -357,11 +349,7 @@ fn what_would_be_addressed_anew_for_ever_comes_back() {
     let site = Site::new();
     site.replace("mappings", "  tcp_*|*|process|*                 $N\n", "");
     let server = Server::start(&site);
-    let mut client = server.inside();
-    client.hello();
-    client
-        .mail("alice@example.com", &["x%other.example@process"], MESSAGE)
-        .expect(250);
+    server.mail_inside("alice@example.com", &["x%other.example@process"], MESSAGE);
     let report = site.mail_with("alice", "multipart/report");
     assert!(report.contains("5.4.6"), "{report}");
     wait_for_empty_queue(&site);

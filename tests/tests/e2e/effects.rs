@@ -84,15 +84,11 @@ fn texts_go_around_the_content_of_those_copies_that_get_them() {
         "require [\"fileinto\", \"copy\"];\naddprefix \"[read this] \";\nfileinto :copy \"Two\";\n",
     );
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com", "bob@example.com"],
-            "Subject: texts\r\n\r\nits text",
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com", "bob@example.com"],
+        "Subject: texts\r\n\r\nits text",
+    );
     let alice = site.mail_with("alice", "Subject: texts");
     assert!(
         alice.ends_with("\n\n[read this] its text\n-- \nfor all\n"),
@@ -195,15 +191,11 @@ fn a_redirect_says_who_sends_it_on_and_what_is_to_be_told() {
          redirect :noresent :resetmailfrom :notify \"SUCCESS,FAILURE\" \"own@other.example\";\n",
     );
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com"],
-            "Subject: on\r\n\r\nits text",
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com"],
+        "Subject: on\r\n\r\nits text",
+    );
     let received = wait_for(&sink, 2);
     let to = |to: &str| {
         let mut having = received.iter().filter(|m| m.rcpt.iter().any(|r| r.contains(to)));
@@ -257,15 +249,11 @@ fn several_tags_stand_in_front_of_the_subject_each_once() {
         "addtag [\"[one]\", \"[two]\"];\naddtag \"[one]\";\n",
     );
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com"],
-            "Subject: tagged\r\n\r\nx",
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com"],
+        "Subject: tagged\r\n\r\nx",
+    );
     let message = site.mail_with("alice", "tagged");
     assert!(message.contains("\nSubject: [one] [two] tagged\n"), "{message}");
 }

@@ -120,11 +120,7 @@ fn what_a_script_redirects_has_the_addresses_of_where_it_goes() {
     std::fs::create_dir_all(&scripts).expect("a folder");
     std::fs::write(scripts.join("bob.sieve"), "redirect \"x@far.example\";").expect("a script");
     let server = Server::start(&site);
-    let mut client = server.inside();
-    client.hello();
-    client
-        .mail("alice@example.com", &["bob@example.com"], MESSAGE)
-        .expect(250);
+    server.mail_inside("alice@example.com", &["bob@example.com"], MESSAGE);
     let sent = until("the message out", || sink.received().into_iter().next()).data;
     assert!(sent.contains("\r\n <alice@out.example.com>\r\n"), "{sent}");
 }

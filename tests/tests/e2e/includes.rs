@@ -6,15 +6,11 @@ const MAIN: &str = "require [\"include\", \"fileinto\"];\n";
 
 /// Sends a message and gives the mailbox of alice that it went to.
 fn delivered(site: &Site, server: &Server, subject: &str) -> String {
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com"],
-            &format!("Subject: {subject}\r\n\r\nx"),
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com"],
+        &format!("Subject: {subject}\r\n\r\nx"),
+    );
     until(&format!("{subject} in a mailbox of alice"), || {
         let folders = ["", "Own", "Shared", "New"].iter();
         let mut having = folders.filter(|f| site.mail_in("alice", f).iter().any(|m| m.contains(subject)));

@@ -22,15 +22,11 @@ fn a_notification_is_sent_as_its_owner_and_marked_as_automatic() {
         ),
     );
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com"],
-            "Subject: a message\r\nMessage-ID: <7@one.example>\r\n\r\nits text",
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com"],
+        "Subject: a message\r\nMessage-ID: <7@one.example>\r\n\r\nits text",
+    );
     site.mail_with("alice", "Subject: a message");
     let first = site.mail_with("bob", "Subject: Mail!");
     for part in [

@@ -42,11 +42,7 @@ fn the_server_becomes_the_owner_of_its_site_in_all_threads() {
         threads += 1;
     }
     assert!(threads > 2, "{threads}");
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail("x@one.example", &["alice@example.com"], "Subject: owned\r\n\r\nx")
-        .expect(250);
+    server.mail_outside("x@one.example", &["alice@example.com"], "Subject: owned\r\n\r\nx");
     site.mail_with("alice", "Subject: owned");
     let mailbox = site.root().join("store/alice/Maildir/new");
     let mail = std::fs::read_dir(mailbox)

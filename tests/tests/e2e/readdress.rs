@@ -123,11 +123,7 @@ fn what_is_on_hold_is_delivered_once_it_is_released() {
     let site = Site::new();
     set_status(&site, "bob", "hold");
     let server = Server::start(&site);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail("x@one.example", &["bob@example.com"], MESSAGE)
-        .expect(250);
+    server.mail_outside("x@one.example", &["bob@example.com"], MESSAGE);
     entry(&site, "hold");
     // released too early it is held again
     release(&site, "hold");
@@ -183,11 +179,7 @@ fn without_a_process_channel_reprocess_takes_the_notifications() {
             "\nstaff@example.com: alice@example.com, nobody.here@example.com\n",
         );
         let server = Server::start(&site);
-        let mut client = server.outside();
-        client.hello();
-        client
-            .mail("bob@example.com", &["staff@example.com"], MESSAGE)
-            .expect(250);
+        server.mail_outside("bob@example.com", &["staff@example.com"], MESSAGE);
         let report = site.mail_with("bob", "multipart/report");
         assert!(report.contains("nobody.here@"), "{report}");
         site.log_line(&[&format!(" {takes} "), " E", "rfc822;bob@example.com"]);

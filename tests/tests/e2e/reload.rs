@@ -81,15 +81,11 @@ fn what_does_not_load_changes_nothing_and_shows_every_error() {
     shown("$[unterminated");
     shown("$|NOT_CLOSED");
     assert!(ran.err.contains("the running one stays in force"), "{}", ran.err);
-    let mut client = server.outside();
-    client.hello();
-    client
-        .mail(
-            "x@one.example",
-            &["alice@example.com"],
-            "Subject: as before\r\n\r\nx",
-        )
-        .expect(250);
+    server.mail_outside(
+        "x@one.example",
+        &["alice@example.com"],
+        "Subject: as before\r\n\r\nx",
+    );
     site.mail_with("alice", "Subject: as before");
     // the same faults stop a start
     server.terminate();

@@ -18,9 +18,7 @@ fn endless(table: &str) -> String {
 }
 
 fn send(server: &Server, to: &str) {
-    let mut client = server.inside();
-    client.hello();
-    client.mail("alice@example.com", &[to], MESSAGE).expect(250);
+    server.mail_inside("alice@example.com", &[to], MESSAGE);
 }
 
 fn wait_for_empty_queue(site: &Site) {

@@ -60,12 +60,8 @@ impl Session {
     }
 
     async fn auth_failed(&mut self, error: SaslError) -> Reply {
-        let login = self
-            .exchange
-            .take()
-            .and_then(|e| e.login().map(str::to_string))
-            .unwrap_or_default();
-        login::failed(&self.server, self.peer.client.ip(), error).await;
+        let exchange = self.exchange.take();
+        let login = login::failed(&self.server, self.peer.client.ip(), exchange, error).await;
         let reply = Reply::from(error);
         self.log_authentication(error.log_tag(), &login, &reply.summary());
         reply
